@@ -1,0 +1,54 @@
+# Two commands on a machine with Python 3.11+, pip and make: `make demo` and `make test`. The rest is for developers.
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+# One torch thread for each test process: the cores are shared out among the processes already.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:
+	@echo "make demo       builds .venv, trains on the built-in pronunciations, shows scores and samples"
+	@echo "make test       builds .venv, runs the tests, reports statement coverage of src/"
+	@echo "make test-slow  runs the tests that take minutes"
+	@echo "make lint       checks format (ruff), style (ruff) and types (mypy)"
+	@echo "make bench      times a training step and the start of each command"
+	@echo "make clean      removes .venv and caches; leaves runs/ alone"
+	@echo "Another Python: make PYTHON=python3.12 demo"
+
+demo: .venv/.ready
+	$(BIN)/regard demo
+
+test: .venv/.ready
+	$(PYTEST) -m "not slow" --cov=regard --cov-report=term:skip-covered --cov-fail-under=90
+
+# Unchecked calls: what these tests time is what a user gets.
+test-slow: .venv/.ready
+	JAXTYPING_DISABLE=1 $(PYTEST) -m slow --timeout=3600
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.ready
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/start.py
+
+clean:
+	rm -rf .venv .coverage .coverage.* htmlcov dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The two variables pin the build backend too, for old and new versions of pip; `-c` alone pins only what is installed.
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "regard needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 || true)" >&2; \
+	  echo "  fix: name another one, as in  make PYTHON=python3.12 demo" >&2; exit 2; }
+	@echo "Installing into .venv: once, a few minutes, most of them for torch ..."
+	@$(PYTHON) -m venv .venv
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	  $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+	@echo "Installed."

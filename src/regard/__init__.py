@@ -1,0 +1,61 @@
+"""regard: trains, runs and looks inside attention models that turn one sequence into another.
+
+    import regard
+    regard.train({"data": {"pairs": ["pairs.tsv"]}}, Path("runs/pairs"))
+    translator = regard.Translator.load("runs/pairs")
+    [translation] = translator.translate(["hello"])
+
+The names below are imported when they are first used, so `import regard` is quick and brings no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from regard.config import Recipe as Recipe
+    from regard.errors import RegardError as RegardError
+    from regard.errors import UserError as UserError
+    from regard.look.record import recorded as recorded
+    from regard.metrics.evaluate import evaluate as evaluate
+    from regard.text.pairs import Pair as Pair
+    from regard.text.pairs import PairFormat as PairFormat
+    from regard.text.pairs import PairReader as PairReader
+    from regard.text.tokenizer import Tokenizer as Tokenizer
+    from regard.trainer import Listener as Listener
+    from regard.trainer import resume as resume
+    from regard.trainer import train as train
+    from regard.translator import Answer as Answer
+    from regard.translator import Translation as Translation
+    from regard.translator import Translator as Translator
+
+HOME = {
+    "Answer": "regard.translator",
+    "Listener": "regard.trainer",
+    "Pair": "regard.text.pairs",
+    "PairFormat": "regard.text.pairs",
+    "PairReader": "regard.text.pairs",
+    "Recipe": "regard.config",
+    "RegardError": "regard.errors",
+    "Tokenizer": "regard.text.tokenizer",
+    "Translation": "regard.translator",
+    "Translator": "regard.translator",
+    "UserError": "regard.errors",
+    "evaluate": "regard.metrics.evaluate",
+    "recorded": "regard.look.record",
+    "resume": "regard.trainer",
+    "train": "regard.trainer",
+}
+__all__ = sorted([*HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use."""
+    if name not in HOME:
+        raise AttributeError(f"module 'regard' has no attribute {name!r}")
+    return getattr(import_module(HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

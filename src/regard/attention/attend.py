@@ -1,0 +1,119 @@
+"""score -> mask -> softmax -> mix: the one place where attention happens.
+
+Three ways to the same numbers; tests hold them together:
+
+- the plain path materialises the weights and returns them: it defines what is right;
+- short keys on a CPU are faster by two products and a bias than by the fused kernel;
+- the fused kernel (`scaled_dot_product_attention`) for long keys and for accelerators: memory linear in the length.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regard.attention.masks import causal_mask, masked_softmax
+from regard.attention.scores import Score
+from regard.layers.dropout import dropout
+
+SHORT = 256  # keys; below this the fused CPU kernel loses to plain products
+
+
+class Attend(nn.Module):
+    """The weighted mean of values, the weights from queries and keys. No parameters but those of its score.
+
+    `plain = True` makes it return the weights as well; `look.record` sets that on one instance and takes it back.
+    """
+
+    def __init__(self, score: Score, weight_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.score = score
+        self.weight_dropout = weight_dropout
+        self.plain = False
+
+    def forward(
+        self,
+        query: Float[Tensor, "B H T K"],
+        key: Float[Tensor, "B H S K"],
+        value: Float[Tensor, "B H S W"],
+        may_attend: Bool[Tensor, "#B #H #T #S"] | None = None,
+        is_causal: bool = False,
+    ) -> tuple[Float[Tensor, "B H T W"], Float[Tensor, "B H T S"] | None]:
+        """(mixed, weights): the weights are None unless `plain` is set.
+
+        `is_causal` forbids looking ahead, in addition to what `may_attend` forbids.
+        """
+        drop = self.weight_dropout if self.training else 0.0
+        if self.plain or self.score.factor is None:
+            return attend_plain(self.score, query, key, value, may_attend, is_causal, drop)
+        if query.device.type == "cpu" and (key.shape[-2] <= SHORT or drop):
+            return attend_short(self.score.factor, query, key, value, may_attend, is_causal, drop), None
+        return attend_fused(self.score.factor, query, key, value, may_attend, is_causal, drop), None
+
+
+def attend_plain(
+    score: Score,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    may_attend: Tensor | None,
+    is_causal: bool = False,
+    drop: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Attention as the papers write it; returns (mixed [B, H, T, W], weights [B, H, T, S])."""
+    weights = masked_softmax(score(query, key), _join(may_attend, is_causal, query, key))
+    return dropout(weights, drop) @ value, weights
+
+
+def attend_short(
+    factor: float,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    may_attend: Tensor | None,
+    is_causal: bool = False,
+    drop: float = 0.0,
+) -> Tensor:
+    """The same with one addition to the scores in place of two selections; returns mixed [B, H, T, W]."""
+    scores = (query * factor) @ key.transpose(-2, -1)
+    allowed = _join(may_attend, is_causal, query, key)
+    if allowed is None:
+        return dropout(scores.softmax(-1), drop) @ value
+    # The mask has no head axis, so the bias and the look for empty rows are small beside the scores. Half the lowest
+    # number is low enough for an exact 0; the lowest plus a score may be -inf, and a row of those is NaN.
+    lowest = torch.finfo(scores.dtype).min / 2
+    bias = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed, lowest)
+    mixed = dropout(scores.add_(bias).softmax(-1), drop) @ value
+    sees_something = allowed.any(-1, keepdim=True)
+    return mixed if bool(sees_something.all()) else mixed * sees_something
+
+
+def attend_fused(
+    factor: float,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    may_attend: Tensor | None,
+    is_causal: bool = False,
+    drop: float = 0.0,
+) -> Tensor:
+    """The same by the fused kernel; returns mixed [B, H, T, W]."""
+    if may_attend is not None:
+        may_attend, is_causal = _join(may_attend, is_causal, query, key), False
+    elif is_causal and query.shape[-2] != key.shape[-2]:  # the kernel aligns the first query with the first key
+        may_attend, is_causal = _join(None, True, query, key), False
+    mixed = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=may_attend, dropout_p=drop, is_causal=is_causal, scale=factor
+    )
+    # Some kernels average the values in a row that may attend to nothing; ours gives 0.
+    return mixed if may_attend is None else mixed.masked_fill(~may_attend.any(-1, keepdim=True), 0.0)
+
+
+def _join(may_attend: Tensor | None, is_causal: bool, query: Tensor, key: Tensor) -> Tensor | None:
+    """Both masks in one, without a head axis larger than the mask's own."""
+    if not is_causal:
+        return may_attend
+    causal = causal_mask(query.shape[-2], key.shape[-2], query.device)
+    return causal if may_attend is None else causal & may_attend

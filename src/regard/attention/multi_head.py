@@ -1,0 +1,71 @@
+"""Several attentions side by side, each on its own slice of the features."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from regard.attention.attend import Attend
+from regard.attention.memory import KeyValues
+from regard.attention.scores import SCORES
+from regard.errors import RecipeError
+
+
+class MultiHeadAttention(nn.Module):
+    """Heads in parallel by reshaping (Vaswani et al. 2017, section 3.2.2): 4 D^2 parameters whatever their number (N7).
+
+    Queries, keys and values may have sizes of their own; all are projected to `size`, which the heads share out.
+    RecipeError where `size` cannot be shared out evenly (fault E9).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        *,
+        query_size: int | None = None,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        score: str = "scaled_dot",
+        bias: bool = True,
+        weight_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or size % heads:
+            raise RecipeError(
+                f"{heads} heads cannot share {size} features evenly",
+                fix=f"choose a number of heads that divides {size}",
+            )
+        self.heads = heads
+        self.query = nn.Linear(query_size or size, size, bias=bias)
+        self.key = nn.Linear(key_size or size, size, bias=bias)
+        self.value = nn.Linear(value_size or size, size, bias=bias)
+        self.output = nn.Linear(size, size, bias=bias)
+        self.attend = Attend(SCORES[score](size // heads), weight_dropout)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B T Q"],
+        memory: KeyValues,
+        may_attend: Bool[Tensor, "#B #H #T #S"] | None = None,
+        is_causal: bool = False,
+    ) -> Float[Tensor, "B T D"]:
+        """Queries [B, T, Q] against projected keys and values, as `remember` or `KeyValues.append` made them."""
+        mixed, _ = self.attend(self._split(self.query(query)), memory.key, memory.value, may_attend, is_causal)
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # [B, H, T, K] -> [B, T, D]
+
+    def remember(self, key: Float[Tensor, "B S C"], value: Float[Tensor, "B S U"] | None = None) -> KeyValues:
+        """Projected keys and values of positions [B, S, C]; the values come from the keys unless given."""
+        return KeyValues(self._split(self.key(key)), self._split(self.value(key if value is None else value)))
+
+    def _split(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B H S K"]:
+        return x.reshape(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
+
+
+def initialise(attention: MultiHeadAttention) -> None:
+    """Xavier weights, each projection by its own sizes, and zero biases."""
+    for linear in (attention.query, attention.key, attention.value, attention.output):
+        torch.nn.init.xavier_uniform_(linear.weight)
+        if linear.bias is not None:
+            torch.nn.init.zeros_(linear.bias)

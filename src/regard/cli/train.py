@@ -1,0 +1,55 @@
+"""`regard train`: from pairs to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(help="One file of pairs (TSV, JSONL, .gz, .zst, - for stdin) or two parallel files."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="A built-in task in place of files: copy, sort, reverse, dates, pronounce.")
+    ] = None,
+    valid: Annotated[
+        list[str] | None, typer.Option(help="Development pairs; give it twice for two parallel files.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make [default: runs/NAME].")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as section.key=value. May be repeated.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Source and target column, as 1,2 or by header.")] = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between columns [default: a tab].")] = None,
+    on_bad_line: Annotated[str | None, typer.Option(help="error, or skip and count.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder where it stopped.")] = None,
+) -> None:
+    """Train a model. Settings follow from the data and are printed with the reason; --set and --config win."""
+    from regard.cli.progress import watched
+    from regard.cli.settings import gather
+    from regard.errors import UsageError
+
+    if resume:
+        if pairs or task or valid or settings or config or out:
+            raise UsageError("--resume takes no other settings", fix="a run goes on with the recipe it began with")
+        from regard import trainer
+
+        with watched(resume) as listener:
+            trainer.resume(resume, listener)
+        return
+    chosen = gather(pairs or [], task, valid or [], settings or [], config, columns, separator, on_bad_line)
+    run = out or Path("runs") / (task or _stem((pairs or ["pairs"])[0]))
+    from regard import trainer
+
+    with watched(run) as listener:
+        trainer.train(chosen, run, listener)
+
+
+def _stem(path: str) -> str:
+    """`some/train.tsv.gz` -> `train`."""
+    return "stdin" if path == "-" else Path(path).name.split(".")[0] or "model"

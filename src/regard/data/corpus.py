@@ -1,0 +1,214 @@
+"""Pairs as ids: on disk and memory-mapped, so that a corpus larger than memory trains; or in memory, for small ones.
+
+The ids of all pairs stand one after another in one file a side; a row is found by its offset. A source ends with eos; a
+target starts with bos and ends with eos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from regard.data.tokens import Batch, Tokens
+from regard.errors import StorageError
+from regard.folder import new_folder
+from regard.text.pairs import Pair, is_blank
+from regard.text.tokenizer import BOS, EOS, PAD, Tokenizer
+
+CHUNK = 10_000  # pairs encoded at a time
+
+
+@dataclass(frozen=True)
+class Side:
+    """The ids of one side of all pairs, one row after another, and the length of each row [N]."""
+
+    ids: Int[Tensor, " total"]
+    lengths: Int[Tensor, " N"]
+    offsets: Int[Tensor, " N"]
+
+    @staticmethod
+    def of(ids: Tensor, lengths: Tensor) -> Side:
+        """The offsets follow from the lengths."""
+        lengths = lengths.to(torch.int64)
+        return Side(ids, lengths, lengths.cumsum(0) - lengths)
+
+    def tokens(self, rows: Int[Tensor, " B"]) -> Tokens:
+        """The given rows, padded to the longest of them."""
+        lengths = self.lengths[rows]
+        within = torch.arange(int(lengths.max()))
+        is_real = within < lengths[:, None]
+        places = (self.offsets[rows][:, None] + within).where(is_real, 0)
+        return Tokens(self.ids[places].to(torch.int64).where(is_real, PAD), lengths)
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs as ids, row i of `source` with row i of `target`."""
+
+    source: Side
+    target: Side
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.source.lengths)
+
+    def batch(self, rows: Int[Tensor, " B"]) -> Batch:
+        """The given pairs as a batch."""
+        return Batch(self.source.tokens(rows), self.target.tokens(rows))
+
+
+class Corpus(Protocol):
+    """What training reads: the pairs of an epoch. A file gives the same ones each time, a generated task new ones."""
+
+    def epoch(self, number: int) -> EncodedPairs:
+        """A pure function of the number."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileCorpus:
+    """The pairs of files."""
+
+    pairs: EncodedPairs
+
+    def epoch(self, number: int) -> EncodedPairs:
+        """The same pairs each time."""
+        return self.pairs
+
+
+@dataclass(frozen=True)
+class GeneratedCorpus:
+    """Pairs made anew for each epoch."""
+
+    make: Callable[[int], Sequence[Pair]]
+    encoder: PairEncoder
+
+    def epoch(self, number: int) -> EncodedPairs:
+        """Other pairs for another number."""
+        return self.encoder.in_memory(self.make(number))
+
+
+@dataclass
+class Left:
+    """What training does not use, counted."""
+
+    pairs: int = 0
+    blank: int = 0
+    too_long: int = 0
+    bad_lines: int = 0
+
+
+@dataclass(frozen=True)
+class PairEncoder:
+    """Text to rows of ids; pairs with a blank side or more than `longest` tokens on a side are left out and counted."""
+
+    source: Tokenizer
+    target: Tokenizer
+    longest: int
+
+    def rows(self, pairs: Iterable[Pair], left: Left) -> Iterator[tuple[list[int], list[int]]]:
+        """Ids with their bos and eos, in order."""
+        remaining = iter(pairs)
+        while chunk := list(islice(remaining, CHUNK)):
+            full = [pair for pair in chunk if not (is_blank(pair.source) or is_blank(pair.target))]
+            left.blank += len(chunk) - len(full)
+            sources = self.source.encode_many([pair.source for pair in full])
+            targets = self.target.encode_many([pair.target for pair in full])
+            for source, target in zip(sources, targets, strict=True):
+                if max(len(source), len(target)) > self.longest:
+                    left.too_long += 1
+                else:
+                    left.pairs += 1
+                    yield [*source, EOS], [BOS, *target, EOS]
+
+    def in_memory(self, pairs: Iterable[Pair], left: Left | None = None) -> EncodedPairs:
+        """All pairs as tensors."""
+        sides = (array("i"), array("i")), (array("i"), array("i"))
+        for row in self.rows(pairs, left or Left()):
+            for (ids, lengths), tokens in zip(sides, row, strict=True):
+                ids.extend(tokens)
+                lengths.append(len(tokens))
+        source, target = (Side.of(_tensor(ids), _tensor(lengths)) for ids, lengths in sides)
+        return EncodedPairs(source, target)
+
+    def on_disk(self, pairs: Iterable[Pair], content: str, count_bad: Callable[[], int]) -> tuple[EncodedPairs, Left]:
+        """All pairs as memory-mapped files, made once for the same `content` (a hash), tokenizers and limit."""
+        key = hashlib.sha256(
+            "\0".join((content, self.source.to_json(), self.target.to_json(), str(self.longest))).encode()
+        )
+        folder = cache_folder() / key.hexdigest()
+        if not folder.exists():
+            new_folder(folder, lambda temporary: self._write(pairs, temporary, count_bad))
+        left = Left(**json.loads((folder / "left.json").read_text(encoding="utf-8")))
+        return EncodedPairs(_map(folder, "source"), _map(folder, "target")), left
+
+    def _write(self, pairs: Iterable[Pair], folder: Path, count_bad: Callable[[], int]) -> None:
+        left = Left()
+        with (
+            open(folder / "source.ids", "wb") as source_ids,
+            open(folder / "source.lengths", "wb") as source_lengths,
+            open(folder / "target.ids", "wb") as target_ids,
+            open(folder / "target.lengths", "wb") as target_lengths,
+        ):
+            for source, target in self.rows(pairs, left):
+                array("i", source).tofile(source_ids)
+                array("i", (len(source),)).tofile(source_lengths)
+                array("i", target).tofile(target_ids)
+                array("i", (len(target),)).tofile(target_lengths)
+        left.bad_lines = count_bad()
+        (folder / "left.json").write_text(json.dumps(asdict(left)), encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where encoded corpora are kept: $REGARD_CACHE, else the user's cache folder. It may be deleted at any time."""
+    chosen = os.environ.get("REGARD_CACHE")
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(chosen) if chosen else Path(user).expanduser() / "regard"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the cache folder: {error}", where=str(folder), fix="set REGARD_CACHE"
+        ) from None
+    return folder
+
+
+def clear_cache() -> None:
+    """Removes every encoded corpus."""
+    shutil.rmtree(cache_folder())
+
+
+def content_hash(paths: Sequence[Path], *settings: str) -> str:
+    """SHA-256 of the bytes of files and of what says how to read them."""
+    total = hashlib.sha256("\0".join(settings).encode())
+    for path in paths:
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _map(folder: Path, side: str) -> Side:
+    return Side.of(_mapped(folder / f"{side}.ids"), _mapped(folder / f"{side}.lengths"))
+
+
+def _mapped(path: Path) -> Tensor:
+    count = path.stat().st_size // 4
+    if count == 0:
+        return torch.empty(0, dtype=torch.int32)
+    return torch.from_file(str(path), shared=False, size=count, dtype=torch.int32)
+
+
+def _tensor(values: array[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32)

@@ -1,0 +1,67 @@
+"""What a model reads: padded ids with their lengths, and pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from regard.text.tokenizer import PAD
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Ids [B, T], padded on the right, and how many of each row are real [B].
+
+    The lengths travel with the ids, so no layer has to guess what is padding from the value of an id.
+    """
+
+    ids: Int[Tensor, "B T"]
+    lengths: Int[Tensor, " B"]
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[int]]) -> Tokens:
+        """Pads rows of ids to the longest. An empty row has length 0."""
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        width = max((len(row) for row in rows), default=0)
+        ids = torch.tensor([[*row, *[PAD] * (width - len(row))] for row in rows], dtype=torch.int64)
+        return Tokens(ids.reshape(len(rows), width), lengths)
+
+    @property
+    def is_real(self) -> Bool[Tensor, "B T"]:
+        """True where an id is text, False where it is padding."""
+        return torch.arange(self.ids.shape[1], device=self.ids.device) < self.lengths[:, None]
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same on another device."""
+        return Tokens(self.ids.to(device), self.lengths.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs that are trained on together; `target` starts with bos and ends with eos."""
+
+    source: Tokens
+    target: Tokens
+
+    @property
+    def previous(self) -> Tokens:
+        """What the decoder reads: the target without its last id, [B, T]."""
+        return Tokens(self.target.ids[:, :-1], self.target.lengths - 1)
+
+    @property
+    def gold(self) -> Tokens:
+        """What the decoder must say: the target without bos, [B, T]."""
+        return Tokens(self.target.ids[:, 1:], self.target.lengths - 1)
+
+    @property
+    def real_targets(self) -> int:
+        """Ids to be predicted, eos included, padding not."""
+        return int(self.gold.lengths.sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(self.source.to(device), self.target.to(device))

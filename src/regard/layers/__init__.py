@@ -1,0 +1,1 @@
+"""The layers between attentions: dropout, norms, positions, feed-forward, residual."""

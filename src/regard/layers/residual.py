@@ -1,0 +1,29 @@
+"""Add and norm: what surrounds each sublayer of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.layers.dropout import Dropout
+
+
+class Residual(nn.Module):
+    """x + sublayer(x) with a norm before the sublayer or after the sum (claim N12).
+
+    pre:   x + dropout(sublayer(norm(x)))      post (the paper):   norm(x + dropout(sublayer(x)))
+    """
+
+    def __init__(self, norm: nn.Module, drop: float, norm_first: bool) -> None:
+        super().__init__()
+        self.norm = norm
+        self.norm_first = norm_first
+        self.dropout = Dropout(drop)
+
+    def forward(self, x: Float[Tensor, "B T D"], sublayer: Callable[[Tensor], Tensor]) -> Float[Tensor, "B T D"]:
+        """The same shape."""
+        if self.norm_first:
+            return x + self.dropout(sublayer(self.norm(x)))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Looking inside, from outside: recorded attention and pictures."""

@@ -1,0 +1,51 @@
+"""A model's answers for a test set, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from regard.metrics.scoring import Score, score
+from regard.text.pairs import Pair
+
+if TYPE_CHECKING:
+    from regard.translator import Translator
+
+BY_SYMBOLS = ("wer", "per")  # what a checkpoint was chosen by tells how the task is scored
+
+
+def evaluate(translator: Translator, pairs: Sequence[Pair], *, beam: int | None = None, batch_size: int = 64) -> Score:
+    """Each distinct source is answered once; `beam` as for `Translator.translate`."""
+    sources = list(dict.fromkeys(pair.source for pair in pairs))
+    answers = translator.translate(sources, beam=beam, batch_size=batch_size)
+    found = {answer.source: answer.text for answer in answers}
+    return score_answers(translator, pairs, [found[pair.source] for pair in pairs])
+
+
+def score_answers(translator: Translator, pairs: Sequence[Pair], answers: Sequence[str]) -> Score:
+    """Answers against references in the model's Unicode form; spelled in symbols where the task is scored by them."""
+    target = translator.tokenizers.target
+    by_symbols = scored_by_symbols(translator)
+    references = [target.normalise(pair.target) for pair in pairs]
+    spell = _spelling(target.kind) if by_symbols else str
+    hypotheses = [spell(answer) for answer in answers]
+    return score([pair.source for pair in pairs], hypotheses, [spell(text) for text in references], by_symbols)
+
+
+def scored_by_symbols(translator: Translator) -> bool:
+    """Whether PER and WER fit the task, or BLEU and chrF."""
+    metric = translator.recipe.training.metric
+    return metric in BY_SYMBOLS or (metric == "loss" and translator.tokenizers.target.kind == "symbols")
+
+
+def _spelling(kind: str):  # type: ignore[no-untyped-def]
+    return _words if kind == "symbols" else _characters
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _characters(text: str) -> str:
+    """Each character a symbol, a space shown as ␣."""
+    return " ".join("␣" if character == " " else character for character in text)

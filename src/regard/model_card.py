@@ -1,0 +1,43 @@
+"""README.md of a run folder: what the model is, what it scored, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from regard import __version__
+
+if TYPE_CHECKING:
+    from regard.translator import Translator
+
+
+def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any]]) -> str:
+    """Markdown; every number in it was measured in this run."""
+    recipe, tokenizers = translator.recipe, translator.tokenizers
+    parameters = sum(parameter.numel() for parameter in translator.model.parameters())
+    end = next(event for event in reversed(events) if event["event"] == "end")
+    numbers = "\n".join(
+        f"| {key} | {value:.4g} |" for key, value in end.items() if isinstance(value, float) and key != "seconds"
+    )
+    data = (
+        f"the task `{recipe.data.task}`" if recipe.data.task else ", ".join(f"`{path}`" for path in recipe.data.pairs)
+    )
+    return f"""# {name}
+
+A {recipe.model.encoder} encoder with a {recipe.model.decoder} decoder, {parameters:,} parameters, made by regard {__version__}
+from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those of {end["published"]}.
+
+Source: {tokenizers.source.kind}, {len(tokenizers.source)} tokens. Target: {tokenizers.target.kind}, {len(tokenizers.target)} tokens.
+
+Measured on the development pairs, decoded greedily (percent; the loss in nats a token):
+
+| measure | value |
+|---|---|
+{numbers}
+
+    regard translate {name} --beam {recipe.decoding.beam}
+    regard info {name}
+
+`recipe.toml` holds every setting, `metrics.jsonl` every event of the training, `curve.png` its picture; `regard verify` checks
+every file against `MANIFEST.json`.
+"""

@@ -1,0 +1,89 @@
+"""Read this first: what an encoder, a decoder, a memory and a state are. Any encoder works with any decoder.
+
+    memory = encoder(source)                       # once a sentence
+    logits = decoder(previous, memory)             # training: all target positions at once (teacher forcing)
+    state = decoder.start(memory)                  # prediction: one position a step, from bos on
+    logits, state = decoder.step(last_ids, state)
+    state = state.select(rows)                     # all that a beam needs: keep, repeat, reorder rows
+
+State goes in and comes out. No module remembers anything between calls (fault E3 of the notes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.data.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an encoder says about its source: states [B, S, D] and how many of each row are real [B]."""
+
+    states: Float[Tensor, "B S D"]
+    lengths: Int[Tensor, " B"]
+
+
+@runtime_checkable
+class State(Protocol):
+    """What a decoder knows after some steps, one row a hypothesis."""
+
+    def select(self, rows: Int[Tensor, " R"]) -> State:
+        """The given rows in the given order, repeats allowed."""
+        ...
+
+
+class Encoder(nn.Module, ABC):
+    """Source tokens to a memory.
+
+    `size` is the D of its states; `longest` the most tokens it can read, None: any number.
+    """
+
+    size: int
+    longest: int | None
+
+    @abstractmethod
+    def forward(self, source: Tokens) -> Memory:
+        """Ids [B, S] to states [B, S, D]; padding changes nothing in the real positions."""
+
+
+class Decoder(nn.Module, ABC):
+    """Earlier target tokens and a memory to logits for the next token. `longest` as for an encoder."""
+
+    longest: int | None
+
+    @abstractmethod
+    def forward(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T V"]:
+        """Logits [B, T, V] for the token after each of the previous ones; none depends on a later one."""
+
+    @abstractmethod
+    def start(self, memory: Memory) -> State:
+        """The state before any token."""
+
+    @abstractmethod
+    def step(self, last_ids: Int[Tensor, " B"], state: State) -> tuple[Float[Tensor, "B V"], State]:
+        """Logits [B, V] for the token after `last_ids`, and the state that includes them."""
+
+
+class EncoderDecoder(nn.Module):
+    """An encoder and a decoder that reads its memory (claim N16)."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, source: Tokens, previous: Tokens) -> Float[Tensor, "B T V"]:
+        """Teacher forcing: logits [B, T, V] for all target positions at once."""
+        logits: Tensor = self.decoder(previous, self.encoder(source))
+        return logits
+
+    def encode(self, source: Tokens) -> Memory:
+        """The source's latent vectors (claim N20)."""
+        memory: Memory = self.encoder(source)
+        return memory

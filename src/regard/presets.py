@@ -1,0 +1,195 @@
+"""Settings that follow from the data, each with its reason. What the user sets wins; the rest is chosen here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from regard.config import Recipe, Settings, build_recipe, check_given, merge, toml_value
+from regard.text.survey import SideSurvey, Survey
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One choice in words: what (as TOML writes it), and why."""
+
+    key: str
+    value: str
+    why: str
+
+
+def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
+    """A complete recipe: `settings` over what the survey suggests; RecipeError lists what is wrong with them."""
+    check_given(settings)
+    chosen: Settings = {}
+    for suggest in (_tokenizers, _model, _training, _decoding):
+        chosen = merge(chosen, suggest(survey, merge(chosen, settings)))
+    recipe = build_recipe(merge(chosen, settings))
+    return recipe, _reasons(survey, recipe, settings)
+
+
+# by number of pairs, for short sequences: (at least, layers, size, inner, dropout, inner dropout)
+SHORT_MODELS = (
+    (0, 3, 128, 512, 0.3, 0.0),
+    (20_000, 3, 128, 512, 0.1, 0.0),
+    (200_000, 3, 256, 1024, 0.1, 0.0),
+)
+# the same for sentences
+LONG_MODELS = (
+    (0, 3, 128, 512, 0.3, 0.0),
+    (20_000, 4, 128, 256, 0.3, 0.0),
+    (100_000, 4, 256, 1024, 0.1, 0.0),
+    (1_000_000, 6, 512, 2048, 0.1, 0.0),
+)
+SHORT = 40.0  # mean tokens of source and target together
+FEW = 20  # pairs
+
+
+def _tokenizers(survey: Survey, settings: Settings) -> Settings:
+    given = settings.get("tokenizer", {})
+    source, target = (
+        given.get(name, {}).get("kind") or _kind(survey, side)
+        for name, side in (("source", survey.source), ("target", survey.target))
+    )
+    joint = given.get("joint", source == target == "bpe" and survey.shared_characters > 0.7)
+    sides = {"source": _side(survey, source), "target": _side(survey, source if joint else target)}
+    return {"tokenizer": {**sides, "joint": joint}}
+
+
+def _kind(survey: Survey, side: SideSurvey) -> str:
+    if side.are_symbols:
+        return "symbols"
+    # Subwords need text to be learned from; single words and small corpora are spelled.
+    return "bpe" if side.words >= 3 and survey.pairs >= 5000 else "characters"
+
+
+def _side(survey: Survey, kind: str) -> Settings:
+    subwords = 4000 if survey.pairs < 50_000 else 8000 if survey.pairs < 1_000_000 else 32_000
+    return {"kind": kind, "vocabulary": subwords if kind in ("bpe", "unigram") else 50_000}
+
+
+def _model(survey: Survey, settings: Settings) -> Settings:
+    _, layers, wanted, inner, dropout, inner_dropout = _row(survey, settings)
+    size = settings.get("model", {}).get("size", wanted)
+    return {
+        "model": {
+            "layers": layers,
+            "size": size,
+            "heads": next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256)),
+            "inner": max(1, inner * size // wanted),
+            "dropout": dropout,
+            "inner_dropout": inner_dropout,
+            "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
+        }
+    }
+
+
+def _row(survey: Survey, settings: Settings) -> tuple[int, int, int, int, float, float]:
+    models = SHORT_MODELS if sum(_mean_tokens(survey, settings)) <= SHORT else LONG_MODELS
+    return next(row for row in reversed(models) if survey.pairs >= row[0])
+
+
+def _training(survey: Survey, settings: Settings) -> Settings:
+    steps = 5000 if survey.pairs < 20_000 else 10_000 if survey.pairs < 200_000 else 50_000
+    steps = settings.get("training", {}).get("steps", steps)
+    short = sum(_mean_tokens(survey, settings)) <= SHORT
+    data = settings.get("data", {})
+    too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
+    split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
+    return {
+        "data": {"tokens_per_batch": 4000 if short else 6000, "hold_out": split},
+        "training": {
+            "steps": steps,
+            "learning_rate": 1e-3,
+            "warmup": max(1, min(1000, steps // 10)),
+            "checkpoint_every": max(1, steps // 20),
+            "metric": _metric(survey),
+        },
+    }
+
+
+def _metric(survey: Survey) -> str:
+    target = survey.target
+    if target.are_symbols or (target.words < 3 and target.characters < 16):
+        return "wer"
+    return "bleu" if target.words >= 3 else "chrf"  # long and without spaces: Chinese, Japanese, Thai
+
+
+def _decoding(survey: Survey, settings: Settings) -> Settings:
+    sources, targets = (_lengths(survey, settings, side) for side in (0, 1))
+    ratios = sorted(target / (source + 1) for source, target in zip(sources, targets, strict=True))
+    widest = ratios[int(0.999 * len(ratios))] if ratios else 1.0  # a lone outlier does not make all answers long
+    return {"decoding": {"limit_factor": round(max(1.5, 1.25 * widest), 2)}}
+
+
+def _lengths(survey: Survey, settings: Settings, side: int) -> list[float]:
+    """About how many tokens each sampled line has."""
+    kind = settings["tokenizer"][("source", "target")[side]]["kind"]
+    if kind in ("symbols", "words"):
+        return list(survey.word_lengths[side])
+    if kind in ("bpe", "unigram"):
+        return [1.5 * words for words in survey.word_lengths[side]]
+    return list(survey.character_lengths[side])
+
+
+def _mean_tokens(survey: Survey, settings: Settings) -> tuple[float, float]:
+    source, target = (_lengths(survey, settings, side) for side in (0, 1))
+    return sum(source) / max(1, len(source)), sum(target) / max(1, len(target))
+
+
+def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]:
+    source, target = survey.source, survey.target
+    pairs = f"{survey.pairs:,} pairs"
+    found = [
+        ("tokenizer.source.kind", f"{_describe(source)}, {pairs}"),
+        ("tokenizer.target.kind", f"{_describe(target)}, {pairs}"),
+        ("tokenizer.joint", f"{survey.shared_characters:.0%} of the characters are shared"),
+        ("model.layers", pairs),
+        ("model.size", pairs),
+        ("model.dropout", f"{pairs}: the fewer, the more of it"),
+        ("data.tokens_per_batch", f"about {sum(_mean_tokens(survey, recipe.model_dump())):.0f} tokens a pair"),
+        ("data.hold_out", _why_held_out(survey, recipe)),
+        ("training.steps", pairs),
+        ("training.metric", METRIC_REASONS[_metric(survey)]),
+        ("decoding.limit_factor", "1.25 times the longest targets for their sources, but for one in a thousand"),
+    ]
+    chosen = recipe.model_dump()
+    return [Reason(key, toml_value(_read(chosen, key)), _why(settings, key, why)) for key, why in found]
+
+
+METRIC_REASONS = {
+    "wer": "the target is one word or a few symbols",
+    "bleu": "the target is text",
+    "chrf": "the target is text without spaces",
+}
+
+
+def _why_held_out(survey: Survey, recipe: Recipe) -> str:
+    if recipe.data.hold_out:
+        return "the share of the sources kept for development"
+    return (
+        "there is other development data"
+        if recipe.data.valid or recipe.data.task
+        else f"{survey.pairs} pairs are too few"
+    )
+
+
+def _describe(side: SideSurvey) -> str:
+    if side.are_symbols:
+        return f"{side.distinct_words} symbols between spaces, each seen often"
+    return f"{side.words:.1f} words and {side.characters:.0f} characters a line"
+
+
+def _why(settings: Settings, key: str, why: str) -> str:
+    try:
+        _read(settings, key)
+    except KeyError:
+        return why
+    return "set by you"
+
+
+def _read(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = value[part]
+    return value

@@ -1,0 +1,1 @@
+"""Loss, optimiser, schedule, loop, checkpoints. Knows nothing of decoding: validation comes in as a function."""

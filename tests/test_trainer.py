@@ -1,0 +1,176 @@
+"""Training from end to end on tiny models: files, resume with equal bits, faults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from regard import trainer
+from regard.config import merge
+from regard.errors import ModelFolderError, TrainingError, UsageError
+from regard.trainer import Listener
+from regard.training.checkpoint import list_checkpoints, load_checkpoint
+from regard.training.loop import Interrupted
+from regard.translator import Translator
+
+TINY = {
+    "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
+    "training": {"steps": 12, "checkpoint_every": 4, "average": 2, "warmup": 2},
+    "data": {"tokens_per_batch": 150},
+    "decoding": {"beam": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """60 words with their letters in reverse, as symbols."""
+    words = [f"{a}{b}{c}" for a in "abcd" for b in "efghi" for c in "jkl"]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{word}\t{' '.join(reversed(word))}\n" for word in words), encoding="utf-8")
+    return path
+
+
+def of(path: Path) -> dict[str, object]:
+    return merge(TINY, {"data": {"pairs": [str(path)]}})
+
+
+def stop_after(step: int) -> Listener:
+    """Asks to stop as soon as `step` steps are done."""
+    calls = iter(range(1, 10_000))
+    return Listener(interrupted=lambda: next(calls) == step)
+
+
+def untimed(run: Path) -> list[dict[str, object]]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
+    events = [json.loads(line) for line in lines if line]
+    return [{k: v for k, v in event.items() if k not in ("seconds", "tokens_per_second")} for event in events]
+
+
+def state_of(run: Path) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
+    loaded = [load_checkpoint(folder) for folder in list_checkpoints(run)]
+    return [(checkpoint.weights, checkpoint.optimiser) for checkpoint in loaded]
+
+
+def test_a_run_folder_holds_what_the_design_says(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trainer.train(of(pairs), run)
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and "checkpoints" not in path.parts}
+    assert names == {
+        "MANIFEST.json",
+        "README.md",
+        "curve.png",
+        "metrics.jsonl",
+        "model.safetensors",
+        "recipe.toml",
+        "tokenizer/source.tokenizer.json",
+        "tokenizer/target.tokenizer.json",
+    }
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert [event["event"] for event in untimed(run)] == [
+        "recipe", "start", "step", "checkpoint", "checkpoint", "checkpoint", "end",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6, 11])
+def test_resumed_equals_uninterrupted_bit_for_bit(step: int, pairs: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    trainer.train(of(pairs), whole)
+    with pytest.raises(Interrupted):
+        trainer.train(of(pairs), parts, stop_after(step))
+    trainer.resume(parts)
+    assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    for ours, theirs in zip(state_of(parts), state_of(whole), strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert mine.keys() == other.keys()
+            assert all(torch.equal(mine[name], other[name]) for name in mine)
+    assert untimed(parts) == untimed(whole)
+
+
+def test_resume_before_the_first_checkpoint_starts_again(pairs: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    trainer.train(of(pairs), whole)
+
+    def die(event: dict[str, object]) -> None:
+        if event["event"] == "step":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(of(pairs), parts, Listener(tell=die))
+    trainer.resume(parts)
+    assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_another_seed_gives_another_model(pairs: Path, tmp_path: Path) -> None:
+    trainer.train(of(pairs), tmp_path / "one")
+    trainer.train(merge(of(pairs), {"training": {"seed": 2}}), tmp_path / "two")
+    assert (tmp_path / "one/model.safetensors").read_bytes() != (tmp_path / "two/model.safetensors").read_bytes()
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step(pairs: Path, tmp_path: Path) -> None:
+    settings = merge(of(pairs), {"training": {"learning_rate": 1e30, "clip": None, "optimiser": "adam", "warmup": 0}})
+    with pytest.raises(TrainingError, match=r"step was not applied[\s\S]*lower training.learning_rate"):
+        trainer.train(settings, tmp_path / "run")
+    for weights, _ in state_of(tmp_path / "run"):
+        assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+
+
+def test_early_stopping(pairs: Path, tmp_path: Path) -> None:
+    settings = merge(of(pairs), {"training": {"steps": 100, "patience": 2, "learning_rate": 1e-9}})
+    trainer.train(merge(settings, {"training": {"metric": "wer"}}), tmp_path / "run")
+    assert untimed(tmp_path / "run")[-1]["step"] < 100
+
+
+def test_the_clock_ends_a_run(pairs: Path, tmp_path: Path) -> None:
+    settings = merge(of(pairs), {"training": {"steps": 10_000_000, "max_minutes": 0.02}})
+    trainer.train(settings, tmp_path / "run")
+    assert (tmp_path / "run/MANIFEST.json").exists()
+
+
+def test_a_folder_in_use_is_not_overwritten(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(UsageError, match="already there"):
+        trainer.train(of(pairs), tmp_path / "run")
+
+
+def test_resume_of_what_is_no_run_and_of_what_is_finished(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"no recipe\.toml here"):
+        trainer.resume(tmp_path)
+    trainer.train(of(pairs), tmp_path / "run")
+    with pytest.raises(UsageError, match="finished"):
+        trainer.resume(tmp_path / "run")
+
+
+def test_a_checkpoint_is_a_model_folder(pairs: Path, tmp_path: Path) -> None:
+    trainer.train(of(pairs), tmp_path / "run")
+    newest = list_checkpoints(tmp_path / "run")[-1]
+    [answer] = Translator.load(newest).translate(["aej"])
+    assert answer.source == "aej"
+
+
+def test_two_pairs_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "two.tsv"
+    path.write_text("a b\tx y\nc\tz\n\n", encoding="utf-8")
+    told: list[dict[str, object]] = []
+    trainer.train(of(path), tmp_path / "run", Listener(tell=told.append))
+    assert any(event["event"] == "warning" for event in told) or told[1]["pairs"] == 1
+    assert len(list(Translator.load(tmp_path / "run").translate(["a b", "c"]))) == 2
+
+
+@pytest.mark.parametrize("task", ["copy", "dates"])
+def test_generated_tasks_resume_too(task: str, tmp_path: Path) -> None:
+    settings = merge(TINY, {"data": {"task": task, "task_pairs": 40, "tokens_per_batch": 400}})
+    trainer.train(settings, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        trainer.train(settings, tmp_path / "parts", stop_after(5))
+    trainer.resume(tmp_path / "parts")
+    one, two = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert one.read_bytes() == two.read_bytes()
