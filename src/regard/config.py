@@ -26,7 +26,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from regard.errors import RecipeError
 
@@ -35,6 +34,7 @@ CHOSEN = (  # settings that presets.py chooses although they have a default; it 
     "data.hold_out",
     "data.tokens_per_batch",
     "tokenizer.joint",
+    "model.attention_dropout",
     "model.inner_dropout",
     "model.share_embeddings",
 )
@@ -358,24 +358,22 @@ def _value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text  # a line break could bring in more keys
 
 
-def _may_be_chosen(fault: ErrorDetails) -> bool:
+def _may_be_chosen(fault: Any) -> bool:
     """Whether a setting or section is just not there; an item missing in a list is a fault of what was given."""
-    return fault["type"] == "missing" and isinstance(fault["loc"][-1], str)
+    return bool(fault["type"] == "missing" and isinstance(fault["loc"][-1], str))
 
 
-def _fault(fault: ErrorDetails, section: str = "") -> str:
+def _fault(fault: Any, section: str = "") -> str:
     """One line: the key, what is wanted, what was found."""
     key = ".".join(str(part)[: SHOWN + 1] for part in ((section,) if section else ()) + fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown setting {_shown(key)}: {_nearest(key)}"
-    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{key}: a value is wanted, found none"
-    if fault["type"] == "model_type":
-        name = key or "the recipe"
-        return f"{name}: Input should be a table of settings, found {_shown(fault['input'])}"
+    is_table = fault["type"] == "model_type"
+    message = "Input should be a table of settings" if is_table else fault["msg"].removeprefix("Value error, ")
     found = "" if isinstance(fault["input"], (Mapping, Section)) else f", found {_shown(fault['input'])}"
-    return f"{key}: {message}{found}"
+    return f"{key or 'the recipe'}: {message}{found}"
 
 
 def _shown(value: object) -> str:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any]]) -> str:
     """Markdown; every number in it was measured in this run."""
-    recipe, tokenizers = translator.recipe, translator.tokenizers
+    recipe, (source, target) = translator.recipe, (translator.tokenizers.source, translator.tokenizers.target)
+    model = recipe.model
     parameters = sum(parameter.numel() for parameter in translator.model.parameters())
     end = next(event for event in reversed(events) if event["event"] == "end")
     numbers = "\n".join(
@@ -24,10 +25,10 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
     )
     return f"""# {name}
 
-A {recipe.model.encoder} encoder with a {recipe.model.decoder} decoder, {parameters:,} parameters, made by regard {__version__}
+A {model.encoder} encoder with a {model.decoder} decoder, {parameters:,} parameters, made by regard {__version__}
 from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those of {end["published"]}.
 
-Source: {tokenizers.source.kind}, {len(tokenizers.source)} tokens. Target: {tokenizers.target.kind}, {len(tokenizers.target)} tokens.
+Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
 
 Measured on the development pairs, decoded greedily (percent; the loss in nats a token):
 
@@ -38,6 +39,6 @@ Measured on the development pairs, decoded greedily (percent; the loss in nats a
     regard translate {name} --beam {recipe.decoding.beam}
     regard info {name}
 
-`recipe.toml` holds every setting, `metrics.jsonl` every event of the training, `curve.png` its picture; `regard verify` checks
-every file against `MANIFEST.json`.
+`recipe.toml` holds every setting, `metrics.jsonl` every event of the training, `curve.png` its picture;
+`regard verify` checks every file against `MANIFEST.json`.
 """

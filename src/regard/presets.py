@@ -28,15 +28,15 @@ def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
     return recipe, _reasons(survey, recipe, settings)
 
 
-# by number of pairs, for short sequences: (at least, layers, size, inner, dropout, inner dropout)
+# by number of pairs, for short sequences: (at least, layers, size, inner, dropout, of attention weights and inside)
 SHORT_MODELS = (
-    (0, 3, 128, 512, 0.3, 0.0),
+    (0, 3, 128, 512, 0.2, 0.1),
     (20_000, 3, 128, 512, 0.1, 0.0),
     (200_000, 3, 256, 1024, 0.1, 0.0),
 )
 # the same for sentences
 LONG_MODELS = (
-    (0, 3, 128, 512, 0.3, 0.0),
+    (0, 3, 128, 512, 0.3, 0.1),
     (20_000, 4, 128, 256, 0.3, 0.0),
     (100_000, 4, 256, 1024, 0.1, 0.0),
     (1_000_000, 6, 512, 2048, 0.1, 0.0),
@@ -69,7 +69,7 @@ def _side(survey: Survey, kind: str) -> Settings:
 
 
 def _model(survey: Survey, settings: Settings) -> Settings:
-    _, layers, wanted, inner, dropout, inner_dropout = _row(survey, settings)
+    _, layers, wanted, inner, dropout, inside = _row(survey, settings)
     size = settings.get("model", {}).get("size", wanted)
     return {
         "model": {
@@ -78,7 +78,8 @@ def _model(survey: Survey, settings: Settings) -> Settings:
             "heads": next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256)),
             "inner": max(1, inner * size // wanted),
             "dropout": dropout,
-            "inner_dropout": inner_dropout,
+            "attention_dropout": inside,
+            "inner_dropout": inside,
             "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
         }
     }
@@ -90,7 +91,7 @@ def _row(survey: Survey, settings: Settings) -> tuple[int, int, int, int, float,
 
 
 def _training(survey: Survey, settings: Settings) -> Settings:
-    steps = 5000 if survey.pairs < 20_000 else 10_000 if survey.pairs < 200_000 else 50_000
+    steps = 3000 if survey.pairs < 20_000 else 10_000 if survey.pairs < 200_000 else 50_000
     steps = settings.get("training", {}).get("steps", steps)
     short = sum(_mean_tokens(survey, settings)) <= SHORT
     data = settings.get("data", {})
@@ -100,7 +101,7 @@ def _training(survey: Survey, settings: Settings) -> Settings:
         "data": {"tokens_per_batch": 4000 if short else 6000, "hold_out": split},
         "training": {
             "steps": steps,
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-3 if short else 1e-3,
             "warmup": max(1, min(1000, steps // 10)),
             "checkpoint_every": max(1, steps // 20),
             "metric": _metric(survey),
@@ -167,11 +168,8 @@ METRIC_REASONS = {
 def _why_held_out(survey: Survey, recipe: Recipe) -> str:
     if recipe.data.hold_out:
         return "the share of the sources kept for development"
-    return (
-        "there is other development data"
-        if recipe.data.valid or recipe.data.task
-        else f"{survey.pairs} pairs are too few"
-    )
+    others = recipe.data.valid or recipe.data.task
+    return "there is other development data" if others else f"{survey.pairs} pairs are too few"
 
 
 def _describe(side: SideSurvey) -> str:

@@ -81,12 +81,11 @@ def attend_short(
     allowed = _join(may_attend, is_causal, query, key)
     if allowed is None:
         return dropout(scores.softmax(-1), drop) @ value
-    # The mask has no head axis, so the bias and the look for empty rows are small beside the scores. Half the lowest
-    # number is low enough for an exact 0; the lowest plus a score may be -inf, and a row of those is NaN.
-    lowest = torch.finfo(scores.dtype).min / 2
-    bias = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed, lowest)
-    mixed = dropout(scores.add_(bias).softmax(-1), drop) @ value
+    # The mask has no head axis, so the bias and the look for empty rows are small beside the scores. An empty row gets
+    # no bias: a row of -inf has no softmax.
     sees_something = allowed.any(-1, keepdim=True)
+    bias = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed & sees_something, -torch.inf)
+    mixed = dropout(scores.add_(bias).softmax(-1), drop) @ value
     return mixed if bool(sees_something.all()) else mixed * sees_something
 
 

@@ -15,7 +15,8 @@ from regard.errors import RecipeError
 class MultiHeadAttention(nn.Module):
     """Heads in parallel by reshaping (Vaswani et al. 2017, section 3.2.2): 4 D^2 parameters whatever their number (N7).
 
-    Queries, keys and values may have sizes of their own; all are projected to `size`, which the heads share out.
+    Queries, keys and values may have sizes of their own (values: that of the keys unless given); all are projected to
+    `size`, which the heads share out.
     RecipeError where `size` cannot be shared out evenly (fault E9).
     """
 
@@ -40,7 +41,7 @@ class MultiHeadAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(query_size or size, size, bias=bias)
         self.key = nn.Linear(key_size or size, size, bias=bias)
-        self.value = nn.Linear(value_size or size, size, bias=bias)
+        self.value = nn.Linear(value_size or key_size or size, size, bias=bias)
         self.output = nn.Linear(size, size, bias=bias)
         self.attend = Attend(SCORES[score](size // heads), weight_dropout)
 

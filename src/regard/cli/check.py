@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,7 @@ def check(
     train, *others = (PairReader(paths, format) if paths else None for paths in (pairs, valid, test))
     assert train is not None  # typer asks for at least one path
     found = report(train, *others)
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     typer.echo(_as_json(found) if as_json else _as_text(found))
     if found.worst == "wrong":
         raise typer.Exit(2)

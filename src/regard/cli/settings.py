@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from regard.config import Settings, merge, parse_override, read_toml
+from regard.config import Settings, check_given, merge, parse_override, read_toml
+from regard.errors import UsageError
+from regard.text.lines import STDIN
 from regard.text.pairs import PairFormat
 
 
@@ -23,18 +25,31 @@ def gather(
     settings: Settings = read_toml(config) if config else {}
     for override in overrides:
         settings = merge(settings, parse_override(override))
-    data: Settings = {}
-    if pairs:
-        data["pairs"] = [_absolute(path) for path in pairs]
-    if valid:
-        data["valid"] = [_absolute(path) for path in valid]
-    given = {"task": task, "separator": separator, "on_bad_line": on_bad_line}
-    data |= {key: value for key, value in given.items() if value is not None}
-    if columns:
-        data["columns"] = list(PairFormat.parse(columns).columns or ())
-    return merge(settings, {"data": data})
+    form = PairFormat.parse(columns, separator or "\t", on_bad_line or "error")  # checks them too
+    given: Settings = {
+        "pairs": list(pairs) or None,
+        "valid": list(valid) or None,
+        "task": task,
+        "columns": columns and list(form.columns or ()),
+        "separator": separator and form.separator,
+        "on_bad_line": on_bad_line,
+    }
+    settings = merge(settings, {"data": {key: value for key, value in given.items() if value is not None}})
+    check_given(settings)
+    return merge(settings, {"data": _located(settings["data"])})
+
+
+def _located(data: Settings) -> Settings:
+    """The files as they can be found from any folder and at any time, since a run may be resumed."""
+    paths = [path for key in ("pairs", "valid") for path in data.get(key, ())]
+    if paths.count(STDIN) > 1:
+        raise UsageError("standard input can be named once", fix="save the rest as files")
+    return {key: [_absolute(path) for path in data[key]] for key in ("pairs", "valid") if key in data}
 
 
 def _absolute(path: str) -> str:
-    """A run may be resumed from another folder."""
-    return path if path == "-" else str(Path(path).absolute())
+    if path != STDIN:
+        return str(Path(path).absolute())
+    from regard.data.origin import keep_stdin  # imports torch
+
+    return str(keep_stdin())

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,13 +21,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from regard import __version__
 from regard.data.tokens import Batch, Tokens
-from regard.errors import StorageError
-from regard.folder import new_folder
+from regard.errors import DataError, ModelFolderError, StorageError
+from regard.folder import new_folder, remove_folder, verify
 from regard.text.pairs import Pair, is_blank
 from regard.text.tokenizer import BOS, EOS, PAD, Tokenizer
 
 CHUNK = 10_000  # pairs encoded at a time
+FILES = ("source.ids", "source.lengths", "target.ids", "target.lengths", "left.json")
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,13 @@ class PairEncoder:
         return EncodedPairs(source, target)
 
     def on_disk(self, pairs: Iterable[Pair], content: str, count_bad: Callable[[], int]) -> tuple[EncodedPairs, Left]:
-        """All pairs as memory-mapped files, made once for the same `content` (a hash), tokenizers and limit."""
-        key = hashlib.sha256(
-            "\0".join((content, self.source.to_json(), self.target.to_json(), str(self.longest))).encode()
-        )
-        folder = cache_folder() / key.hexdigest()
-        if not folder.exists():
-            new_folder(folder, lambda temporary: self._write(pairs, temporary, count_bad))
+        """All pairs as memory-mapped files, made once for the same `content` (a hash), tokenizers and limit.
+
+        Files that are not as they were written are made again. Raises StorageError, and what reading `pairs` raises.
+        """
+        settings = (__version__, content, self.source.to_json(), self.target.to_json(), self.longest)
+        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        folder = cached(key, FILES, lambda temporary: self._write(pairs, temporary, count_bad))
         left = Left(**json.loads((folder / "left.json").read_text(encoding="utf-8")))
         return EncodedPairs(_map(folder, "source"), _map(folder, "target")), left
 
@@ -185,18 +187,34 @@ def cache_folder() -> Path:
     return folder
 
 
+def cached(name: str, files: Collection[str], write: Callable[[Path], None]) -> Path:
+    """The folder of that name in the cache; unless its files are as they were written, `write(folder)` makes them."""
+    folder = cache_folder() / name
+    try:
+        verify(folder, files)
+    except ModelFolderError:
+        if folder.exists():
+            remove_folder(folder)
+        new_folder(folder, write)
+    return folder
+
+
 def clear_cache() -> None:
-    """Removes every encoded corpus."""
+    """Removes every encoded corpus, and the copies of standard input that runs were trained on."""
     shutil.rmtree(cache_folder())
 
 
 def content_hash(paths: Sequence[Path], *settings: str) -> str:
-    """SHA-256 of the bytes of files and of what says how to read them."""
-    total = hashlib.sha256("\0".join(settings).encode())
+    """SHA-256 of the bytes of files, their endings (which tell the format) and `settings`; DataError names a file."""
+    parts = [json.dumps([*settings, *("".join(path.suffixes[-2:]) for path in paths)])]
     for path in paths:
-        with open(path, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+        try:
+            with open(path, "rb") as file:
+                parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            fix = "check the path and the file's permissions"
+            raise DataError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _map(folder: Path, side: str) -> Side:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
+import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regard.config import Data
-from regard.data.corpus import content_hash
-from regard.data.pronunciations import pronunciations
+from regard.data.corpus import cached, content_hash
+from regard.data.pronunciations import place, pronunciations
 from regard.data.tasks import TASKS, draw, task_named
 from regard.errors import DataError, UsageError
+from regard.text.lines import STDIN, read_lines, spooled_stdin
 from regard.text.pairs import Pair, PairFormat, PairReader, is_blank
 
 DICTIONARY = "pronounce"  # the task that is not generated: English words to phones, without stress
@@ -34,12 +36,47 @@ class Origin:
 
 
 def open_origin(data: Data, seed: int) -> Origin:
-    """What the data section of a recipe names; UsageError unless it names exactly one thing."""
+    """What the data section of a recipe names.
+
+    Raises UsageError unless it names exactly one thing, and DataError where a file cannot be read at all; what stands
+    in the files is looked at only when they are read.
+    """
     if bool(data.pairs) == bool(data.task):
         raise UsageError("give a file of pairs or --task NAME, one of them", fix=f"tasks: {', '.join(task_names())}")
-    if data.task == DICTIONARY:
-        return _dictionary()
-    return _task(data, seed) if data.task else _files(data)
+    if data.task and data.task not in task_names():
+        raise UsageError(f"there is no task {data.task!r}", fix=f"choose one of {', '.join(task_names())}")
+    valid = _reader(data, data.valid) if data.valid else None
+    if data.task:
+        origin = _dictionary() if data.task == DICTIONARY else _task(data, seed)
+        return replace(origin, valid=valid) if valid else origin
+    return _files(data, valid)
+
+
+def keep_stdin() -> Path:
+    """Copies standard input into the cache, where equal input is kept once; the path of the copy.
+
+    A run reads its pairs many times, and once more when it is resumed, but standard input can be read only once.
+    Raises DataError if it is empty or no text, StorageError if it cannot be kept.
+    """
+    reader = PairReader((STDIN,))  # the first copy lives as long
+    copy = spooled_stdin(reader)
+    first = next(copy.raw(), None)
+    if first is None:
+        raise DataError("standard input is empty", where="stdin", fix="pipe pairs in, or name a file")
+    name = f"pairs{'.jsonl' if _is_object(first[1]) else '.tsv'}"
+
+    def write(folder: Path) -> None:
+        shutil.copyfile(copy.path, folder / name)
+
+    return cached(f"stdin-{content_hash([copy.path])[:16]}", [name], write) / name
+
+
+def _is_object(line: bytes) -> bool:
+    """Whether a line is a JSON object: standard input has no name to tell its format."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def task_names() -> list[str]:
@@ -50,7 +87,7 @@ def task_names() -> list[str]:
 def pick(pairs: Iterable[Pair], most: int) -> list[Pair]:
     """At most `most` of the pairs that have both sides, chosen by the hash of the source, in their order."""
     full = (pair for pair in pairs if not (is_blank(pair.source) or is_blank(pair.target)))
-    chosen = heapq.nsmallest(most, full, key=lambda pair: (_place(pair.source), pair.line))
+    chosen = heapq.nsmallest(most, full, key=lambda pair: (place(pair.source), pair.line))
     return sorted(chosen, key=lambda pair: pair.line)
 
 
@@ -64,18 +101,29 @@ class Part:
 
     def __iter__(self) -> Iterator[Pair]:
         """Reads all pairs and gives those of this side."""
-        return (pair for pair in self.pairs if (_place(pair.source) < self.share) == self.held_out)
+        return (pair for pair in self.pairs if (place(pair.source) < self.share) == self.held_out)
 
 
-def _files(data: Data) -> Origin:
-    pair_format = PairFormat(data.columns, data.separator, data.on_bad_line)
-    reader = PairReader(data.pairs, pair_format)
-    settings = (repr(pair_format), str(data.hold_out))
-    content = content_hash([Path(path) for path in data.pairs], *settings)
-    if data.valid:
-        return Origin(reader, PairReader(data.valid, pair_format), content, lambda: reader.skipped)
-    train, valid = (Part(reader, data.hold_out, held_out) for held_out in (False, True))
-    return Origin(train, valid, content, lambda: reader.skipped)
+def _reader(data: Data, paths: Sequence[str]) -> PairReader:
+    """Of files that can be opened; standard input, which can be read once, is not among them."""
+    if STDIN in paths:
+        raise UsageError("standard input can be read only once", fix="save it as a file, as `regard train -` does")
+    for path in paths:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise UsageError(
+                "is no file that can be read twice", where=path, fix="save it as a file, or pipe it to `-`"
+            )
+        next(read_lines(path, on_bad_line="skip"), None)
+    return PairReader(paths, PairFormat(data.columns, data.separator, data.on_bad_line))
+
+
+def _files(data: Data, valid: PairReader | None) -> Origin:
+    reader = _reader(data, data.pairs)
+    content = content_hash(reader.paths, repr(reader.format), str(data.hold_out if valid is None else 0.0))
+    if valid:
+        return Origin(reader, valid, content, lambda: reader.skipped)
+    train, held_out = (Part(reader, data.hold_out, held_out) for held_out in (False, True))
+    return Origin(train, held_out, content, lambda: reader.skipped)
 
 
 def _task(data: Data, seed: int) -> Origin:
@@ -91,13 +139,6 @@ def _task(data: Data, seed: int) -> Origin:
 def _dictionary() -> Origin:
     parts = {part: list(pronunciations(part, stress=False)) for part in ("train", "valid")}
     return Origin(parts["train"], parts["valid"], DICTIONARY, lambda: 0)
-
-
-def _place(source: str) -> float:
-    """A number from 0 to 1 that depends on the text alone."""
-    return (
-        int.from_bytes(hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big") / 2**56
-    )
 
 
 def require_some(pairs: int, left_out: str) -> None:

@@ -50,7 +50,9 @@ class Batch:
     @property
     def previous(self) -> Tokens:
         """What the decoder reads: the target without its last id, [B, T]."""
-        return Tokens(self.target.ids[:, :-1], self.target.lengths - 1)
+        target, lengths = self.target, self.target.lengths - 1
+        is_real = target.is_real[:, 1:]  # one less in each row, so that a shorter row loses its eos too
+        return Tokens(target.ids[:, :-1].where(is_real, PAD), lengths)
 
     @property
     def gold(self) -> Tokens:

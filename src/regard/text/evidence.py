@@ -26,8 +26,7 @@ FLOOR = -4.0  # nats: no line may say more than this against a pair, for real co
 LEAST_USEFUL = 0.02  # nats a line: a code that tells less is left out
 CLEARLY_BETTER = 0.35  # by so much must a correlation at a shift exceed that at none, to learn from the shifted pairs
 PRIOR = 2.0  # pairs added to every count, half of what it takes to be believed
-MARKS = (",，、،", ";:；：", '"“”«»„「', "()（）[]", "?？؟", "-–—")
-DIGIT = re.compile(r"\d")
+MARKS = (",，、،", ";:；：", '"“”«»„「', "()（）[]", "-–—")  # numbers and final marks have codes of their own
 ANCHOR = re.compile(r"[A-Z0-9]\w*")
 
 Range = tuple[int, int, int]  # source lines start to stop go with the target lines `shift` further down
@@ -66,7 +65,7 @@ class Evidence:
         for left, right, size in (
             (source.first, target.first, 256),
             (source.last, target.last, 256),
-            (source.marks, target.marks, 128),
+            (source.marks, target.marks, 1 << len(MARKS)),
         ):
             self._learn(left, right, size, ranges)
         self._overlap = self._learn_overlap(ranges)
@@ -115,10 +114,10 @@ class Evidence:
 
 
 def _marks(text: str) -> int:
-    """A set of 7 bits: which kinds of punctuation, and digits, the text holds."""
+    """A set of bits: which kinds of punctuation the text holds."""
     if text.isalpha():
         return 0
-    bits = 64 if DIGIT.search(text) else 0
+    bits = 0
     for bit, marks in enumerate(MARKS):
         for mark in marks:
             if mark in text:

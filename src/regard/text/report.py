@@ -17,7 +17,8 @@ from regard.text.pairs import PairReader
 Level = Literal["ok", "look", "wrong"]
 LEVELS: tuple[Level, ...] = ("ok", "look", "wrong")
 
-FEW_PAIRS = 1000
+FEW_PAIRS = 1000  # to train on
+FEW_HELD_OUT = 100  # to measure on
 LONG = 2000  # characters
 FAR_OFF = 6.0  # robust standard deviations of the logarithm of the length ratio
 AT_LEAST = math.log(3)  # and in any case a ratio three times the usual one
@@ -69,7 +70,7 @@ def report(train: PairReader, valid: PairReader | None = None, test: PairReader 
     sections: list[Finding] = []
     for name, reader in given.items():
         census = censuses[name]
-        drafts = list(_within(census, reader))
+        drafts = list(_within(census, reader, FEW_PAIRS if name == "train" else FEW_HELD_OUT))
         if name != "train" and censuses["train"].lines and census.lines:
             drafts += _against(census, censuses["train"], "train")
             drafts += _unseen(census, censuses["train"])
@@ -93,10 +94,10 @@ def _finished(drafts: list[_Draft], reader: PairReader, prefix: str) -> Iterator
         yield Finding(draft.level, prefix + draft.title, draft.detail, draft.examples + lines)
 
 
-def _within(census: Census, reader: PairReader) -> Iterator[_Draft]:
+def _within(census: Census, reader: PairReader, few: int) -> Iterator[_Draft]:
     """The questions about one corpus."""
     yield from _reading(census, reader)
-    yield _counts(census, reader)
+    yield _counts(census, reader, few)
     if not census.lines:
         return
     yield _lengths(census)
@@ -121,7 +122,7 @@ def _reading(census: Census, reader: PairReader) -> Iterator[_Draft]:
         yield _Draft(level, "bad lines", detail, [], tuple(str(fault) for fault in census.first_faults))
 
 
-def _counts(census: Census, reader: PairReader) -> _Draft:
+def _counts(census: Census, reader: PairReader, few: int) -> _Draft:
     usable = len(census.lines)
     files = " and ".join("stdin" if str(path) == "-" else str(path) for path in reader.paths)
     detail = f"{census.pairs:,} pairs in {files}"
@@ -129,7 +130,7 @@ def _counts(census: Census, reader: PairReader) -> _Draft:
         detail += f", {usable:,} with text on both sides"
     if usable == 0:
         return _Draft("wrong", "counts", detail + "; there is nothing to train on")
-    if usable < FEW_PAIRS:
+    if usable < few:
         return _Draft("look", "counts", detail + "; that is few")
     return _Draft("ok", "counts", detail)
 

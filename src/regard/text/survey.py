@@ -66,7 +66,7 @@ class _Side:
         self.character_lengths, self.word_lengths = array("l"), array("l")
 
     def add(self, text: str) -> None:
-        words = text.split(" ")
+        words = [word for word in text.split(" ") if word]
         self.characters.update(text)
         self.words.update(words)
         self.character_lengths.append(len(text))
