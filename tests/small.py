@@ -28,7 +28,9 @@ SETTINGS: Settings = {
 def untrained(changes: Settings | None = None, seed: int = 0) -> Translator:
     """Random weights, sharpened so that answers differ and end: near-ties and long answers are what tests want."""
     recipe: Recipe = build_recipe(merge(SETTINGS, changes or {}))
-    source = Tokenizer.train(["the quick brown fox jumps over lazy dogs"], recipe.tokenizer.source.kind, vocabulary=1000)
+    source = Tokenizer.train(
+        ["the quick brown fox jumps over lazy dogs"], recipe.tokenizer.source.kind, vocabulary=1000
+    )
     target = Tokenizer.train(["A B C D E F G"], recipe.tokenizer.target.kind, vocabulary=1000)
     torch.manual_seed(seed)
     model = build(recipe.model, len(source), len(target))

@@ -62,7 +62,11 @@ def state_of(run: Path) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.T
 def test_a_run_folder_holds_what_the_design_says(pairs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trainer.train(of(pairs), run)
-    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and "checkpoints" not in path.parts}
+    names = {
+        path.relative_to(run).as_posix()
+        for path in run.rglob("*")
+        if path.is_file() and "checkpoints" not in path.parts
+    }
     assert names == {
         "MANIFEST.json",
         "README.md",

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import saved, untrained
 
 from regard.data.tokens import Tokens
 from regard.decoding.forced import forced_score
@@ -18,6 +17,7 @@ from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
 from regard.folder import seal
 from regard.text.tokenizer import BOS, EOS, PAD, UNK
 from regard.translator import Translator
+from small import saved, untrained
 
 WORDS = ["fox", "", "the lazy dogs", "jumps over", " ", "quick brown fox jumps over the lazy dogs", "q", "zzz", "ö"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_schedules_rise_to_one_and_never_pass_it(name: str) -> None:
     assert rising == pytest.approx([0.2, 0.4, 0.8])
     assert rate_factor(name, warmup, warmup) == pytest.approx(1.0)
     later = [rate_factor(name, warmup + step / 100, warmup) for step in range(75)]
-    assert all(0.0 <= new <= old <= 1.0 + 1e-9 for old, new in zip(later, later[1:], strict=False))
+    assert all(0.0 <= new <= old <= 1.0 + 1e-9 for old, new in pairwise(later))
 
 
 def test_schedules_by_their_formulas() -> None:

@@ -6,7 +6,6 @@ inside its function, so that `--help` stays fast.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,16 +66,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     try:
         code = app(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
-        sys.stdout.flush()
     except RegardError as error:
         typer.echo(f"error: {error}", err=True)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return 130
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own errors: an unknown option, a missing argument
             raise

@@ -79,8 +79,8 @@ class Screen:
     def _start(self, event: Event) -> None:
         self.steps = event["steps"]
         self._say(
-            f"{event['parameters']:,} parameters, {event['pairs']:,} training pairs, {event['steps']:,} steps; an epoch is "
-            f"{event['batches_per_epoch']:,} batches, {event['real_tokens']:.0%} of their tokens are real"
+            f"{event['parameters']:,} parameters, {event['pairs']:,} training pairs, {event['steps']:,} steps; "
+            f"an epoch is {event['batches_per_epoch']:,} batches, {event['real_tokens']:.0%} of their tokens are real"
         )
         left = {what.replace("_", " "): count for what, count in event["left_out"].items() if count}
         if left:

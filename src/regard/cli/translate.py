@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,11 +28,14 @@ def translate(
 
     translator = Translator.load(run)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    for number, result in enumerate(
-        translator.translate(read_lines(file), beam=beam, n_best=n_best, batch_size=batch_size), start=1
-    ):
-        sys.stdout.write(_as_json(result) if as_json else _as_text(result, n_best))
-        _warn(number, result)
+    results = translator.translate(read_lines(file), beam=beam, n_best=n_best, batch_size=batch_size)
+    try:
+        for number, result in enumerate(results, start=1):
+            sys.stdout.write(_as_json(result) if as_json else _as_text(result, n_best))
+            _warn(number, result)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output went away, as `head` does; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_text(result: Translation, n_best: int) -> str:
