@@ -28,8 +28,8 @@ PACKAGE = ROOT / "src" / "regard"
 GROUPS = [
     {"errors", "config", "folder", "recipes"},
     {"text"},
-    {"presets"},
     {"data"},
+    {"presets"},
     {"attention", "layers"},
     {"models"},
     {"training", "decoding"},

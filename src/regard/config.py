@@ -37,6 +37,7 @@ CHOSEN = (  # settings that presets.py chooses although they have a default; it 
     "model.attention_dropout",
     "model.inner_dropout",
     "model.share_embeddings",
+    "training.label_smoothing",
 )
 SHOWN = 60  # characters of a wrong value or key that a message repeats
 

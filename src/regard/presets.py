@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.config import Recipe, Settings, build_recipe, check_given, merge, toml_value
+from regard.data.tasks import TASKS
 from regard.text.survey import SideSurvey, Survey
 
 
@@ -28,19 +29,38 @@ def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
     return recipe, _reasons(survey, recipe, settings)
 
 
-# by number of pairs, for short sequences: (at least, layers, size, inner, dropout, of attention weights and inside)
-SHORT_MODELS = (
-    (0, 3, 128, 512, 0.2, 0.1),
-    (20_000, 3, 128, 512, 0.1, 0.0),
-    (200_000, 3, 256, 1024, 0.1, 0.0),
-)
-# the same for sentences
-LONG_MODELS = (
-    (0, 3, 128, 512, 0.3, 0.1),
-    (20_000, 4, 128, 256, 0.3, 0.0),
-    (100_000, 4, 256, 1024, 0.1, 0.0),
-    (1_000_000, 6, 512, 2048, 0.1, 0.0),
-)
+@dataclass(frozen=True)
+class Preset:
+    """A model and a training that suit a corpus of at least `pairs` pairs. `inside`: dropout of attention weights and
+    inside the feed-forward network; `tokens`: of a batch; `rate`: the highest learning rate."""
+
+    pairs: int
+    layers: int
+    size: int
+    inner: int
+    dropout: float
+    inside: float
+    smoothing: float
+    tokens: int
+    rate: float
+    steps: int
+
+
+PRESETS: dict[str, tuple[Preset, ...]] = {
+    # pairs without end need nothing against learning by heart
+    "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, 4e-3, 1200),),
+    "short": (
+        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 4000, 2e-3, 3000),
+        Preset(20_000, 3, 128, 512, 0.1, 0.0, 0.1, 4000, 2e-3, 10_000),
+        Preset(200_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, 1e-3, 50_000),
+    ),
+    "long": (
+        Preset(0, 3, 128, 512, 0.3, 0.1, 0.1, 6000, 1e-3, 3000),
+        Preset(20_000, 4, 128, 256, 0.3, 0.0, 0.1, 6000, 1e-3, 10_000),
+        Preset(100_000, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, 1e-3, 30_000),
+        Preset(1_000_000, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, 7e-4, 100_000),
+    ),
+}
 SHORT = 40.0  # mean tokens of source and target together
 FEW = 20  # pairs
 
@@ -68,41 +88,44 @@ def _side(survey: Survey, kind: str) -> Settings:
     return {"kind": kind, "vocabulary": subwords if kind in ("bpe", "unigram") else 50_000}
 
 
+def _preset(survey: Survey, settings: Settings) -> Preset:
+    if settings.get("data", {}).get("task") in TASKS:
+        rows = PRESETS["generated"]
+    else:
+        rows = PRESETS["short" if sum(_mean_tokens(survey, settings)) <= SHORT else "long"]
+    return next(row for row in reversed(rows) if survey.pairs >= row.pairs)
+
+
 def _model(survey: Survey, settings: Settings) -> Settings:
-    _, layers, wanted, inner, dropout, inside = _row(survey, settings)
-    size = settings.get("model", {}).get("size", wanted)
+    preset = _preset(survey, settings)
+    size = settings.get("model", {}).get("size", preset.size)
     return {
         "model": {
-            "layers": layers,
+            "layers": preset.layers,
             "size": size,
             "heads": next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256)),
-            "inner": max(1, inner * size // wanted),
-            "dropout": dropout,
-            "attention_dropout": inside,
-            "inner_dropout": inside,
+            "inner": max(1, preset.inner * size // preset.size),
+            "dropout": preset.dropout,
+            "attention_dropout": preset.inside,
+            "inner_dropout": preset.inside,
             "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
         }
     }
 
 
-def _row(survey: Survey, settings: Settings) -> tuple[int, int, int, int, float, float]:
-    models = SHORT_MODELS if sum(_mean_tokens(survey, settings)) <= SHORT else LONG_MODELS
-    return next(row for row in reversed(models) if survey.pairs >= row[0])
-
-
 def _training(survey: Survey, settings: Settings) -> Settings:
-    steps = 3000 if survey.pairs < 20_000 else 10_000 if survey.pairs < 200_000 else 50_000
-    steps = settings.get("training", {}).get("steps", steps)
-    short = sum(_mean_tokens(survey, settings)) <= SHORT
+    preset = _preset(survey, settings)
+    steps = settings.get("training", {}).get("steps", preset.steps)
     data = settings.get("data", {})
     too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
     return {
-        "data": {"tokens_per_batch": 4000 if short else 6000, "hold_out": split},
+        "data": {"tokens_per_batch": preset.tokens, "hold_out": split},
         "training": {
             "steps": steps,
-            "learning_rate": 2e-3 if short else 1e-3,
+            "learning_rate": preset.rate,
             "warmup": max(1, min(1000, steps // 10)),
+            "label_smoothing": preset.smoothing,
             "checkpoint_every": max(1, steps // 20),
             "metric": _metric(survey),
         },
@@ -140,17 +163,19 @@ def _mean_tokens(survey: Survey, settings: Settings) -> tuple[float, float]:
 
 def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]:
     source, target = survey.source, survey.target
-    pairs = f"{survey.pairs:,} pairs"
+    generated = recipe.data.task in TASKS
+    pairs = "a generated task" if generated else f"{survey.pairs:,} pairs"
     found = [
         ("tokenizer.source.kind", f"{_describe(source)}, {pairs}"),
         ("tokenizer.target.kind", f"{_describe(target)}, {pairs}"),
         ("tokenizer.joint", f"{survey.shared_characters:.0%} of the characters are shared"),
         ("model.layers", pairs),
         ("model.size", pairs),
-        ("model.dropout", f"{pairs}: the fewer, the more of it"),
+        ("model.dropout", "pairs without end" if generated else f"{pairs}: the fewer, the more of it"),
         ("data.tokens_per_batch", f"about {sum(_mean_tokens(survey, recipe.model_dump())):.0f} tokens a pair"),
         ("data.hold_out", _why_held_out(survey, recipe)),
         ("training.steps", pairs),
+        ("training.learning_rate", f"a model of this size on {pairs}"),
         ("training.metric", METRIC_REASONS[_metric(survey)]),
         ("decoding.limit_factor", "1.25 times the longest targets for their sources, but for one in a thousand"),
     ]
