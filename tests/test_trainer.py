@@ -10,7 +10,7 @@ import torch
 
 from regard import trainer
 from regard.config import merge
-from regard.errors import ModelFolderError, TrainingError, UsageError
+from regard.errors import ModelFolderError, TrainingError, UsageError, UserError
 from regard.trainer import Listener
 from regard.training.checkpoint import list_checkpoints, load_checkpoint
 from regard.training.loop import Interrupted
@@ -178,3 +178,27 @@ def test_generated_tasks_resume_too(task: str, tmp_path: Path) -> None:
     trainer.resume(tmp_path / "parts")
     one, two = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_faults_are_told_before_anything_is_written(pairs: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tsv"
+    bad.write_bytes(b"a\tx y\nb\t\xff\n")
+    for settings, told in (
+        (merge(of(pairs), {"data": {"valid": [str(bad)]}}), r"bad\.tsv:2"),
+        (of(bad), r"bad\.tsv:2"),
+        ({"training": 5}, "training"),
+        (merge(of(pairs), {"model": {"size": 15}}), r"model\.heads"),
+    ):
+        with pytest.raises(UserError, match=told):
+            trainer.train(settings, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_bad_lines_are_skipped_and_counted_on_request(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tsv"
+    bad.write_bytes(b"a\tx y\nb\t\xff\n\t\nc\tx\n" + b"".join(b"d%d\ty x\n" % n for n in range(30)))
+    told: list[dict[str, object]] = []
+    settings = merge(of(bad), {"data": {"on_bad_line": "skip", "valid": [str(bad)]}})
+    trainer.train(settings, tmp_path / "run", Listener(tell=told.append))
+    assert told[1]["left_out"] == {"blank": 1, "too_long": 0, "bad_lines": 1}
+    assert told[1]["pairs"] == 32

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regard.config import Data, Recipe, Settings, Side, build_section
+from regard.config import Data, Recipe, Settings, Side, build_section, check_given
 from regard.data.batches import epoch_batches, mix, real_share
 from regard.data.corpus import Corpus, EncodedPairs, FileCorpus, GeneratedCorpus, Left, PairEncoder
 from regard.data.origin import Origin, open_origin, pick, require_some
@@ -55,12 +55,15 @@ def train(settings: Settings, run: Path, listener: Listener = Listener()) -> Non
             f"{run} is already there",
             fix=f"choose another folder with --out, or go on with `regard train --resume {run}`",
         )
+    check_given(settings)
     data = build_section(Data, settings.get("data", {}), "data")
     origin = open_origin(data, settings.get("training", {}).get("seed", 1))
     looked = survey(origin.train)
     require_some(looked.pairs, "all are blank or unreadable")
     recipe, reasons = choose(looked, settings)
     origin = open_origin(recipe.data, recipe.training.seed)
+    if recipe.data.valid:
+        pick(origin.valid, most=1)  # reads it to the end: a fault in it is told before anything is written
     tokenizers = train_tokenizers(origin.train, recipe)
     files = {"recipe.toml": recipe.to_toml().encode(), **tokenizers.files()}
     for name, content in files.items():
