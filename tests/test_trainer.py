@@ -18,7 +18,7 @@ from regard.translator import Translator
 
 TINY = {
     "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
-    "training": {"steps": 12, "checkpoint_every": 4, "average": 2, "warmup": 2},
+    "training": {"steps": 12, "checkpoint_every": 4, "average": 2, "warmup": 2, "valid_pairs": 20},
     "data": {"tokens_per_batch": 150},
     "decoding": {"beam": 2},
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -204,3 +206,25 @@ def test_translating_does_not_import_the_optimisers(folder: Path) -> None:
 
 def test_python_m_regard_knows_its_version() -> None:
     assert command("--version").stdout.strip() == "0.1.0"
+
+
+def test_the_first_signal_saves_and_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = ("model.size=16", "model.layers=1", "training.steps=100000", "training.checkpoint_every=100000")
+    options = [part for size in sizes for part in ("--set", size)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "regard", "train", "--task", "copy", *options], stderr=subprocess.PIPE, text=True
+    ) as process:
+        journal = tmp_path / "runs/copy/metrics.jsonl"
+        while not journal.exists() or '"event": "step"' not in journal.read_text(encoding="utf-8"):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        told = process.stderr.read()
+        assert process.wait() == 143
+    assert "go on with: regard train --resume runs/copy" in told
+    assert "Traceback" not in told
+    [checkpoint] = Path("runs/copy/checkpoints").iterdir()
+    assert command("verify", str(checkpoint)).returncode == 0
+    assert command("translate", "runs/copy", stdin="1 2").returncode == 2  # the run is not finished

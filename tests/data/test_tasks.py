@@ -1,7 +1,6 @@
 """Generated tasks: right answers, pure functions of the seed, and a validation set training never sees."""
 
 import re
-import time
 from collections import Counter
 from datetime import date, datetime, timedelta
 
@@ -82,13 +81,6 @@ def test_lengths_are_drawn_equally_often(name, epoch):
 def test_training_has_all_the_short_sources(name):
     seen = {pair.source for pair in draw(TASKS[name], 1, 0, 20_000) if len(pair.source) <= 3}
     assert len(seen) == 110
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_drawing_is_fast(name):
-    start = time.process_time()
-    draw(TASKS[name], 1, 0, 10_000)
-    assert time.process_time() - start < 1.0  # 0.05 s alone; a limit that a busy machine and checked types keep
 
 
 def test_epochs_below_the_validation_set_are_refused():
