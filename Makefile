@@ -14,7 +14,7 @@ help:
 	@echo "make test       builds .venv, runs the tests, reports statement coverage of src/"
 	@echo "make test-slow  runs the tests that take minutes"
 	@echo "make lint       checks format (ruff), style (ruff) and types (mypy)"
-	@echo "make bench      times a training step and the start of each command"
+	@echo "make bench      times a training step, the start of each command, a check of a million pairs"
 	@echo "make clean      removes .venv and caches; leaves runs/ alone"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 
@@ -36,6 +36,7 @@ lint: .venv/.ready
 bench: .venv/.ready
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/check.py
 
 clean:
 	rm -rf .venv .coverage .coverage.* htmlcov dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

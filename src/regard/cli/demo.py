@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-SAMPLES = ("attention", "regard", "phonograph", "knightly", "pneumatics", "queueing", "xylophonist", "daughterless")
+if TYPE_CHECKING:
+    from regard.config import Settings
+
+SAMPLES = 8  # held-out words whose answers are shown
 
 
 def demo(
@@ -16,11 +22,8 @@ def demo(
     ] = None,
 ) -> None:
     """Train on the built-in pronunciations, score held-out words, answer some, and say what to type next."""
-    from importlib.resources import files
-
     from regard import trainer
     from regard.cli.progress import watched
-    from regard.config import merge, parse_toml
     from regard.data.pronunciations import held_out_words
     from regard.metrics.evaluate import evaluate
     from regard.translator import Translator
@@ -29,21 +32,33 @@ def demo(
     typer.echo(
         "English spelling to sounds, from the CMU Pronouncing Dictionary that comes with this package.", err=True
     )
-    recipe = files("regard.recipes").joinpath("demo.toml").read_text(encoding="utf-8")
-    settings = merge(parse_toml(recipe, "demo.toml"), {"data": {"task": "pronounce"}})
     with watched(run) as listener:
-        trainer.train(settings, run, listener)
+        trainer.train(recipe(), run, listener)
     translator = Translator.load(run)
-    score = evaluate(translator, held_out_words(1000), beam=translator.recipe.decoding.beam)
-    typer.echo(
-        f"1,000 words that were held out, beam {translator.recipe.decoding.beam}, right if equal to any reference:"
-    )
+    held_out = held_out_words(1000)
+    beam = translator.recipe.decoding.beam
+    score = evaluate(translator, held_out, beam=beam)
+    typer.echo(f"{score.sources:,} words that were held out, beam {beam}, right if equal to any reference:")
     typer.echo(f"  PER {score.values['per']:.2f} %   WER {score.values['wer']:.2f} %")
-    for word, answer in zip(SAMPLES, translator.translate(SAMPLES), strict=True):
-        typer.echo(f"  {word:14} {answer.text}")
+    wanted: dict[str, list[str]] = {}
+    for pair in held_out:
+        wanted.setdefault(pair.source, []).append(pair.target)
+    words = list(wanted)[:SAMPLES]
+    for word, answer in zip(words, translator.translate(words), strict=True):
+        right = answer.text in wanted[word]
+        typer.echo(f"  {word:14} {answer.text:30} {'right' if right else 'wanted ' + ' | '.join(wanted[word])}")
     typer.echo("Next:", err=True)
-    for line in (f"echo hello | regard translate {run}", f"regard info {run}", "regard train your-pairs.tsv"):
+    name = "regard" if shutil.which("regard") else sys.argv[0]  # the environment need not be activated
+    for line in (f"echo hello | {name} translate {run}", f"{name} info {run}", f"{name} train your-pairs.tsv"):
         typer.echo(f"  {line}", err=True)
+
+
+def recipe() -> Settings:
+    """The demo's settings, as they come with the package."""
+    from regard.config import merge, parse_toml
+
+    text = files("regard.recipes").joinpath("demo.toml").read_text(encoding="utf-8")
+    return merge(parse_toml(text, "demo.toml"), {"data": {"task": "pronounce"}})
 
 
 def _free(path: Path) -> Path:
