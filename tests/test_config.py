@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from regard.config import (
     CHOSEN,
+    NAMES,
     Data,
     Decoding,
     Model,
@@ -78,11 +79,21 @@ def limited(types: type) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(chosen)
 
 
+NAMED = {
+    "architecture": NAMES["encoder"],
+    "decoder_norm": NAMES["norm"],
+    "decoder_positions": NAMES["positions"],
+    **NAMES,
+}
+
+
 def field_values(section: str, name: str, annotation: Any) -> st.SearchStrategy[Any]:
     number = st.floats(1e-9, 0.5)
     special = {
         ("Model", "size"): st.just(12),
         ("Model", "heads"): st.sampled_from([1, 2, 3, 4, 6, 12]),
+        ("Model", "kernel"): st.sampled_from([1, 3, 7]),
+        ("Model", "look"): st.just("after"),  # input_feeding needs it
         ("Model", "share_embeddings"): st.sampled_from(["none", "output"]),
         ("Data", "pairs"): st.lists(ODD, max_size=3),
         ("Data", "valid"): st.lists(ODD, max_size=3),
@@ -92,6 +103,8 @@ def field_values(section: str, name: str, annotation: Any) -> st.SearchStrategy[
     }
     if (section, name) in special:
         return special[section, name]
+    if section == "Model" and (names := NAMED.get(name)):
+        return st.sampled_from([*names, None] if name.startswith(("decoder", "encoder")) else names)
     text = str(annotation)
     options = [st.none()] if "None" in text else []
     if "Literal" in text:
@@ -189,7 +202,11 @@ def test_typos_without_a_section() -> None:
         ("model.layers", 10**9, "less than or equal to 1000, found 1000000000"),
         ("model.layers", -1, "greater than or equal to 1, found -1"),
         ("model.heads", 3, "model.heads: Input should divide model.size, which is 16, found 3"),
-        ("model.norm", "batch", "model.norm: Input should be 'layer' or 'rms', found 'batch'"),
+        ("model.cell", "rnn", "model.cell: Input should be 'gru' or 'lstm', found 'rnn'"),
+        ("model.decoder_norm", "mean", "'switchable' or 'none', found 'mean'"),
+        ("model.architecture", "mamba", "'transformer', 'recurrent' or 'convolutional', found 'mamba'"),
+        ("model.kernel", 4, "model.kernel: Input should be odd"),
+        ("model.input_feeding", True, "should be false with look=before"),
         ("model.gated", 1, "valid boolean, found 1"),
         ("model.gated", "true", "valid boolean, found 'true'"),
         ("model.dropout", 1.0, "less than 1"),

@@ -10,8 +10,9 @@ import pytest
 import regard
 
 NAMES = [
-    "Answer", "Listener", "Pair", "PairFormat", "PairReader", "Recipe", "RegardError", "Tokenizer", "Translation",
-    "Translator", "UserError", "__version__", "evaluate", "recorded", "resume", "train",
+    "Answer", "Encoded", "Listener", "Pair", "PairFormat", "PairReader", "Recipe", "RegardError", "Tokenizer",
+    "Translation", "Translator", "UserError", "__version__", "add_part", "evaluate", "main", "recorded",
+    "resume", "train",
 ]  # fmt: skip
 
 

@@ -183,9 +183,18 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         Translator.load(tmp_path / "pickled")
 
 
-def test_encode_gives_latent_vectors(translator: Translator) -> None:
-    memory = translator.encode(["fox", "lazy dogs"])
-    assert memory.states.shape == (2, 10, 16)
-    assert memory.lengths.tolist() == [4, 10]
-    alone = translator.encode(["fox"])
-    torch.testing.assert_close(memory.states[0, :4], alone.states[0])
+def test_n20_encode_gives_latent_vectors_that_do_not_depend_on_the_other_lines(translator: Translator) -> None:
+    fox, blank, dogs = translator.encode_many(["fox", "", "lazy dogs"], batch_size=2)
+    alone = translator.encode("fox")
+    assert (fox.text, fox.symbols) == ("fox", ("f", "o", "x", "<eos>"))
+    assert fox.states.shape == (4, 16)
+    torch.testing.assert_close(fox.states, alone.states, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fox.pooled, alone.states.mean(0), atol=1e-5, rtol=1e-5)
+    assert (blank.symbols, dogs.states.shape) == (("<eos>",), (10, 16))
+    memory = translator.model.encode(Tokens.of([[*translator.tokenizers.source.encode("fox"), EOS]]))
+    torch.testing.assert_close(memory.states[0], alone.states)
+
+
+def test_encode_says_where_a_text_is_too_long(translator: Translator) -> None:
+    with pytest.raises(DataError, match="line 2: the text has 5,001 tokens"):
+        list(translator.encode_many(["fox", "x" * 5001]))

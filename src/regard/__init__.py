@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from regard.cli import main as main
     from regard.config import Recipe as Recipe
     from regard.errors import RegardError as RegardError
     from regard.errors import UserError as UserError
     from regard.look.record import recorded as recorded
     from regard.metrics.evaluate import evaluate as evaluate
+    from regard.parts import add_part as add_part
     from regard.text.pairs import Pair as Pair
     from regard.text.pairs import PairFormat as PairFormat
     from regard.text.pairs import PairReader as PairReader
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from regard.trainer import resume as resume
     from regard.trainer import train as train
     from regard.translator import Answer as Answer
+    from regard.translator import Encoded as Encoded
     from regard.translator import Translation as Translation
     from regard.translator import Translator as Translator
 
 HOME = {
     "Answer": "regard.translator",
+    "Encoded": "regard.translator",
     "Listener": "regard.trainer",
     "Pair": "regard.text.pairs",
     "PairFormat": "regard.text.pairs",
@@ -42,7 +46,9 @@ HOME = {
     "Translation": "regard.translator",
     "Translator": "regard.translator",
     "UserError": "regard.errors",
+    "add_part": "regard.parts",
     "evaluate": "regard.metrics.evaluate",
+    "main": "regard.cli",
     "recorded": "regard.look.record",
     "resume": "regard.trainer",
     "train": "regard.trainer",

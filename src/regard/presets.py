@@ -7,6 +7,8 @@ from typing import Any
 
 from regard.config import Recipe, Settings, build_recipe, check_given, merge, toml_value
 from regard.data.tasks import TASKS
+from regard.layers.norms import make_norm
+from regard.layers.positions import POSITIONS
 from regard.text.survey import SideSurvey, Survey
 
 
@@ -97,20 +99,40 @@ def _preset(survey: Survey, settings: Settings) -> Preset:
 
 
 def _model(survey: Survey, settings: Settings) -> Settings:
-    preset = _preset(survey, settings)
-    size = settings.get("model", {}).get("size", preset.size)
+    preset, given = _preset(survey, settings), settings.get("model", {})
+    size = given.get("size", preset.size)
+    architecture = given.get("architecture", "transformer")
+    encoder, decoder = given.get("encoder", architecture), given.get("decoder", architecture)
+    heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {
         "model": {
             "layers": preset.layers,
             "size": size,
-            "heads": next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256)),
+            # as in their papers, all but the Transformer look with one head, and the recurrent one adds
+            "heads": heads if "transformer" in (encoder, decoder) else 1,
+            "score": "additive" if decoder == "recurrent" and encoder != "transformer" else "scaled_dot",
             "inner": max(1, preset.inner * size // preset.size),
+            "positions": "none" if encoder == "recurrent" else "sinusoidal",
+            "decoder_positions": _decoder_positions(encoder, decoder, given),
+            "decoder_norm": _decoder_norm(given.get("norm", "layer"), size),
             "dropout": preset.dropout,
             "attention_dropout": preset.inside,
             "inner_dropout": preset.inside,
             "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
         }
     }
+
+
+def _decoder_positions(encoder: str, decoder: str, given: Settings) -> str | None:
+    """Cells read in order anyway. None: the encoder's, which are the user's if any were given."""
+    if encoder == decoder or (given.get("positions", "none") in POSITIONS and "positions" in given):
+        return None
+    return "none" if decoder == "recurrent" else "sinusoidal"
+
+
+def _decoder_norm(norm: str, size: int) -> str | None:
+    """Layer norm where the encoder's would let a decoder see the future. None: the encoder's."""
+    return "layer" if make_norm(norm, size, groups=1).why_not_causal else None
 
 
 def _training(survey: Survey, settings: Settings) -> Settings:
@@ -166,6 +188,7 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
     generated = recipe.data.task in TASKS
     pairs = "a generated task" if generated else f"{survey.pairs:,} pairs"
     found = [
+        *_about_the_decoder(recipe),
         ("tokenizer.source.kind", f"{_describe(source)}, {pairs}"),
         ("tokenizer.target.kind", f"{_describe(target)}, {pairs}"),
         ("tokenizer.joint", f"{survey.shared_characters:.0%} of the characters are shared"),
@@ -181,6 +204,16 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
     ]
     chosen = recipe.model_dump()
     return [Reason(key, toml_value(_read(chosen, key)), _why(settings, key, why)) for key, why in found]
+
+
+def _about_the_decoder(recipe: Recipe) -> list[tuple[str, str]]:
+    """Where the decoder does not do as the encoder."""
+    model, about = recipe.model, []
+    if model.decoder_norm not in (None, model.norm):
+        about.append(("model.decoder_norm", f"{model.norm} norm would let a decoder see later positions"))
+    if model.decoder_positions not in (None, model.positions):
+        about.append(("model.decoder_positions", f"{model.encoder_name} encoder, {model.decoder_name} decoder"))
+    return about
 
 
 METRIC_REASONS = {

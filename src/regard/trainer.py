@@ -21,7 +21,7 @@ from regard.folder import MANIFEST, seal, write_file
 from regard.look.curve import save_curve
 from regard.metrics.evaluate import evaluate
 from regard.model_card import model_card
-from regard.models import build
+from regard.models import build, outline
 from regard.models.interface import EncoderDecoder
 from regard.models.weights import save_weights
 from regard.presets import choose
@@ -61,6 +61,7 @@ def train(settings: Settings, run: Path, listener: Listener = Listener()) -> Non
     looked = survey(origin.train)
     require_some(looked.pairs, "all are blank or unreadable")
     recipe, reasons = choose(looked, settings)
+    outline(recipe.model, 8, 8)  # parts that do not go together are told before anything is written
     origin = open_origin(recipe.data, recipe.training.seed)
     if recipe.data.valid:
         pick(origin.valid, most=1)  # reads it to the end: a fault in it is told before anything is written
@@ -151,6 +152,7 @@ def _validator(origin: Origin, translator: Translator, tell: Callable[[Event], N
     if not pairs:
         tell({"event": "warning", "text": "too few pairs to hold some out: validation looks at training pairs"})
         pairs = pick(origin.train, training.valid_pairs)
+    pairs = _that_can_be_read(pairs, translator, tell)
     encoder = PairEncoder(translator.tokenizers.source, translator.tokenizers.target, data.longest)
     encoded = encoder.in_memory(pairs)
 
@@ -161,6 +163,15 @@ def _validator(origin: Origin, translator: Translator, tell: Callable[[Event], N
         return Validation(_worth(training.metric, numbers), numbers)
 
     return validate
+
+
+def _that_can_be_read(pairs: list[Pair], translator: Translator, tell: Callable[[Event], None]) -> list[Pair]:
+    """Without the pairs whose source is longer than the model reads: they are left out of training as well."""
+    ids = translator.tokenizers.source.encode_many([pair.source for pair in pairs])
+    kept = [pair for pair, source in zip(pairs, ids, strict=True) if len(source) <= translator.longest_source]
+    if len(kept) < len(pairs):
+        tell({"event": "warning", "text": f"{len(pairs) - len(kept)} development pairs are too long and left out"})
+    return kept
 
 
 def mean_loss(model: EncoderDecoder, pairs: EncodedPairs, tokens_per_batch: int) -> float:

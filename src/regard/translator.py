@@ -9,15 +9,16 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from regard.config import Recipe, build_recipe, parse_toml
 from regard.data.tokens import Tokens
 from regard.decoding import strategy
 from regard.decoding.interface import Hypothesis, Strategy, Vocabulary
-from regard.errors import DataError, ModelFolderError, UsageError
+from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
 from regard.folder import verify
-from regard.models import build
-from regard.models.interface import EncoderDecoder, Memory
+from regard.models import build, outline
+from regard.models.interface import EncoderDecoder
 from regard.models.weights import load_weights
 from regard.text.pairs import is_blank
 from regard.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
@@ -48,6 +49,20 @@ class Translation:
     def text(self) -> str:
         """The best answer."""
         return self.answers[0].text
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as its encoder sees it: the symbols, the end of the text among them, and a state for each [S, D]."""
+
+    text: str
+    symbols: tuple[str, ...]
+    states: Tensor
+
+    @property
+    def pooled(self) -> Tensor:
+        """One vector [D]: the mean of the states."""
+        return self.states.mean(0)
 
 
 @dataclass(frozen=True)
@@ -117,11 +132,23 @@ class Translator:
         size = self.recipe.decoding.beam if beam is None else beam
         return strategy(max(size, n_best) if beam is None else size, n_best, self.recipe.decoding.length_penalty)
 
-    def encode(self, lines: Sequence[str]) -> Memory:
-        """The source's latent vectors: states [B, S, D] and lengths [B] (claim N20)."""
-        rows = [[*ids, EOS] for ids in self.tokenizers.source.encode_many(list(lines))]
-        with torch.inference_mode():
-            return self.model.encode(Tokens.of(rows))
+    def encode(self, text: str) -> Encoded:
+        """The latent vectors of a text (claim N20). DataError for a text longer than `longest_source`."""
+        return next(self.encode_many([text]))
+
+    def encode_many(self, lines: Iterable[str], *, batch_size: int = 64) -> Iterator[Encoded]:
+        """The latent vectors of each line, in order; those of a line do not depend on the others."""
+        if batch_size < 1:
+            raise UsageError(f"the batch size must be at least 1, found {batch_size}")
+        tokenizer, numbered = self.tokenizers.source, enumerate(lines, start=1)
+        while chunk := list(islice(numbered, batch_size)):
+            rows = [[*ids, EOS] for ids in tokenizer.encode_many([line for _, line in chunk])]
+            for (number, _), row in zip(chunk, rows, strict=True):
+                self._check_length(number, len(row) - 1)
+            with torch.inference_mode():
+                memory = self.model.encode(Tokens.of(rows))
+            for (_, line), row, states in zip(chunk, rows, memory.states, strict=True):
+                yield Encoded(line, tuple(tokenizer.symbols(row)), states[: len(row)].clone())
 
     def _translate_chunk(
         self, chunk: list[tuple[int, str]], search: Strategy, batch_size: int
@@ -150,11 +177,15 @@ class Translator:
             state = self.model.decoder.start(self.model.encode(source))
             return strategy(self.model.decoder.step, state, limits, vocabulary)
 
+    @property
+    def longest_source(self) -> int:
+        """The most tokens of a text that can be translated."""
+        return int(min(self.recipe.decoding.longest_source, (self.model.encoder.longest or math.inf) - 1))
+
     def _check_length(self, number: int, length: int) -> None:
-        longest = min(self.recipe.decoding.longest_source, (self.model.encoder.longest or math.inf) - 1)
-        if length > longest:
+        if length > self.longest_source:
             raise DataError(
-                f"the text has {length:,} tokens, this model reads at most {longest:,}",
+                f"the text has {length:,} tokens, this model reads at most {self.longest_source:,}",
                 where=f"line {number}",
                 fix="split the line into sentences; nothing was cut",
             )
@@ -178,19 +209,22 @@ def read_recipe(folder: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFolderError(f"cannot be read: {error}", where=str(path)) from None
-    return build_recipe(parse_toml(text, str(path)))
+    try:
+        return build_recipe(parse_toml(text, str(path)))
+    except RecipeError as error:
+        fix = error.fix or "if it names a part of your own, add that before the model is loaded: regard.add_part"
+        raise RecipeError(error.message, where=str(path), fix=fix) from None
 
 
 def check_size(recipe: Recipe, tokenizers: Tokenizers, folder: Path) -> None:
     """ModelFolderError, before anything is built, if the weights in the file cannot be those the recipe asks for."""
-    model = recipe.model
-    blocks = model.layers + (model.decoder_layers or model.layers)
-    least = 4 * (blocks * 4 * model.size**2 + len(tokenizers.target) * model.size)  # bytes of the attentions alone
+    drawn = outline(recipe.model, len(tokenizers.source), len(tokenizers.target))
+    wanted = sum(parameter.nbytes for parameter in drawn.parameters())
     path = folder / "model.safetensors"
     found = path.stat().st_size if path.exists() else 0
-    if found < least:
+    if found < wanted:
         raise ModelFolderError(
-            f"the recipe asks for at least {least:,} bytes of weights, the file has {found:,}",
+            f"the recipe asks for at least {wanted:,} bytes of weights, the file has {found:,}",
             where=str(path),
             fix="the recipe does not belong to these weights; train again or restore recipe.toml",
         )

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from regard.attention.masks import causal_mask, length_mask
 from regard.attention.memory import KeyValues
-from regard.attention.multi_head import MultiHeadAttention, initialise
+from regard.attention.multi_head import MultiHeadAttention
 from regard.errors import RecipeError
 
 
@@ -90,12 +90,10 @@ def test_e9_heads_must_divide_the_size(size: int, heads: int) -> None:
 
 def test_initialise_leaves_no_bias_and_xavier_bounds() -> None:
     attention = MultiHeadAttention(16, 4, key_size=8)
-    initialise(attention)
     for linear in (attention.query, attention.key, attention.value, attention.output):
         assert linear.bias.count_nonzero() == 0
         bound = (6 / sum(linear.weight.shape)) ** 0.5
         assert 0.8 * bound < linear.weight.abs().max().item() <= bound
-    initialise(MultiHeadAttention(16, 4, bias=False))
 
 
 def test_an_empty_source_gives_the_output_bias_alone() -> None:

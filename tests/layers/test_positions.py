@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from regard.config import Model
+from regard.attention.relative import RELATIVE
+from regard.config import NAMES
 from regard.errors import UsageError
 from regard.layers.positions import POSITIONS, sinusoids
 
 
 def test_the_table_and_the_setting_name_the_same_positions() -> None:
-    assert set(POSITIONS) == set(get_args(Model.model_fields["positions"].annotation))
+    assert sorted([*POSITIONS, *RELATIVE]) == sorted(NAMES["positions"])
 
 
 def test_n09_the_formula() -> None:

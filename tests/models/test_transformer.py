@@ -15,6 +15,7 @@ from regard.attention.multi_head import MultiHeadAttention
 from regard.config import Model
 from regard.data.tokens import Tokens
 from regard.errors import RecipeError, UsageError
+from regard.layers.norms import RMSNorm
 from regard.layers.positions import sinusoids
 from regard.look.record import recorded
 from regard.models import build
@@ -142,7 +143,7 @@ def test_n13_encoder_keeps_the_shape() -> None:
     assert encoder(source).states.shape == (2, 100, 24)
     x = encoder.embed(source.ids)
     for block in encoder.blocks:
-        x = block(x, torch.ones(2, 1, 1, 100, dtype=torch.bool))
+        x = block(x, torch.ones(2, 1, 1, 100, dtype=torch.bool), source.is_real)
         assert x.shape == (2, 100, 24)
 
 
@@ -366,8 +367,8 @@ def test_every_option_of_the_recipe_reaches_the_model() -> None:
         assert block.feed_forward.dropout.rate == 0.3
         assert block.feed_forward.activation == "swish"
         assert block.feed_forward.gate is not None
-        assert isinstance(block.around_attention.norm, nn.RMSNorm)
+        assert isinstance(block.around_attention.norm, RMSNorm)
         assert block.around_attention.norm_first
-    assert isinstance(encoder.norm, nn.RMSNorm)
+    assert isinstance(encoder.norm, RMSNorm)
     assert encoder.longest == 9
     assert not [name for name, _ in model.named_parameters() if name.endswith("bias")]

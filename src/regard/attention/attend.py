@@ -40,17 +40,18 @@ class Attend(nn.Module):
         value: Float[Tensor, "B H S W"],
         may_attend: Bool[Tensor, "#B #H #T #S"] | None = None,
         is_causal: bool = False,
+        bias: Float[Tensor, "#B #H T S"] | None = None,
     ) -> tuple[Float[Tensor, "B H T W"], Float[Tensor, "B H T S"] | None]:
-        """(mixed, weights): the weights are None unless `plain` is set.
+        """(mixed, weights): the weights are None unless `plain` is set or the score leaves no other path.
 
-        `is_causal` forbids looking ahead, in addition to what `may_attend` forbids.
+        `is_causal` forbids looking ahead, in addition to what `may_attend` forbids. `bias` is added to the scores.
         """
         drop = self.weight_dropout if self.training else 0.0
         if self.plain or self.score.factor is None:
-            return attend_plain(self.score, query, key, value, may_attend, is_causal, drop)
+            return attend_plain(self.score, query, key, value, may_attend, is_causal, drop, bias)
         if query.device.type == "cpu" and (key.shape[-2] <= SHORT or drop):
-            return attend_short(self.score.factor, query, key, value, may_attend, is_causal, drop), None
-        return attend_fused(self.score.factor, query, key, value, may_attend, is_causal, drop), None
+            return attend_short(self.score.factor, query, key, value, may_attend, is_causal, drop, bias), None
+        return attend_fused(self.score.factor, query, key, value, may_attend, is_causal, drop, bias), None
 
 
 def attend_plain(
@@ -61,9 +62,11 @@ def attend_plain(
     may_attend: Tensor | None,
     is_causal: bool = False,
     drop: float = 0.0,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention as the papers write it; returns (mixed [B, H, T, W], weights [B, H, T, S])."""
-    weights = masked_softmax(score(query, key), _join(may_attend, is_causal, query, key))
+    scores = score(query, key) if bias is None else score(query, key) + bias
+    weights = masked_softmax(scores, _join(may_attend, is_causal, query, key))
     return dropout(weights, drop) @ value, weights
 
 
@@ -75,17 +78,20 @@ def attend_short(
     may_attend: Tensor | None,
     is_causal: bool = False,
     drop: float = 0.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """The same with one addition to the scores in place of two selections; returns mixed [B, H, T, W]."""
     scores = (query * factor) @ key.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
     allowed = _join(may_attend, is_causal, query, key)
     if allowed is None:
         return dropout(scores.softmax(-1), drop) @ value
-    # The mask has no head axis, so the bias and the look for empty rows are small beside the scores. An empty row gets
-    # no bias: a row of -inf has no softmax.
+    # The mask has no head axis, so adding it and the look for empty rows are small beside the scores. An empty row is
+    # not forbidden anything: a row of -inf has no softmax.
     sees_something = allowed.any(-1, keepdim=True)
-    bias = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed & sees_something, -torch.inf)
-    mixed = dropout(scores.add_(bias).softmax(-1), drop) @ value
+    forbidden = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed & sees_something, -torch.inf)
+    mixed = dropout(scores.add_(forbidden).softmax(-1), drop) @ value
     return mixed if bool(sees_something.all()) else mixed * sees_something
 
 
@@ -97,14 +103,18 @@ def attend_fused(
     may_attend: Tensor | None,
     is_causal: bool = False,
     drop: float = 0.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """The same by the fused kernel; returns mixed [B, H, T, W]."""
-    if may_attend is not None:
+    if may_attend is not None or bias is not None:
         may_attend, is_causal = _join(may_attend, is_causal, query, key), False
     elif is_causal and query.shape[-2] != key.shape[-2]:  # the kernel aligns the first query with the first key
         may_attend, is_causal = _join(None, True, query, key), False
+    mask = may_attend
+    if bias is not None:
+        mask = bias if may_attend is None else bias.masked_fill(~may_attend, torch.finfo(bias.dtype).min)
     mixed = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=may_attend, dropout_p=drop, is_causal=is_causal, scale=factor
+        query, key, value, attn_mask=mask, dropout_p=drop, is_causal=is_causal, scale=factor
     )
     # Some kernels average the values in a row that may attend to nothing; ours gives 0.
     return mixed if may_attend is None else mixed.masked_fill(~may_attend.any(-1, keepdim=True), 0.0)

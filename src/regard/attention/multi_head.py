@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from regard.attention.attend import Attend
 from regard.attention.memory import KeyValues
+from regard.attention.relative import Relative
 from regard.attention.scores import SCORES
 from regard.errors import RecipeError
 
@@ -16,7 +17,7 @@ class MultiHeadAttention(nn.Module):
     """Heads in parallel by reshaping (Vaswani et al. 2017, section 3.2.2): 4 D^2 parameters whatever their number (N7).
 
     Queries, keys and values may have sizes of their own (values: that of the keys unless given); all are projected to
-    `size`, which the heads share out.
+    `size`, which the heads share out. `relative` says how far keys stand from queries, for self-attention only.
     RecipeError where `size` cannot be shared out evenly (fault E9).
     """
 
@@ -31,6 +32,7 @@ class MultiHeadAttention(nn.Module):
         score: str = "scaled_dot",
         bias: bool = True,
         weight_dropout: float = 0.0,
+        relative: Relative | None = None,
     ) -> None:
         super().__init__()
         if heads < 1 or size % heads:
@@ -44,6 +46,9 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(value_size or key_size or size, size, bias=bias)
         self.output = nn.Linear(size, size, bias=bias)
         self.attend = Attend(SCORES[score](size // heads), weight_dropout)
+        self.relative = relative
+        for linear in (self.query, self.key, self.value, self.output):
+            initialise(linear)
 
     def forward(
         self,
@@ -51,22 +56,36 @@ class MultiHeadAttention(nn.Module):
         memory: KeyValues,
         may_attend: Bool[Tensor, "#B #H #T #S"] | None = None,
         is_causal: bool = False,
+        first: int = 0,
     ) -> Float[Tensor, "B T D"]:
-        """Queries [B, T, Q] against projected keys and values, as `remember` or `KeyValues.append` made them."""
-        mixed, _ = self.attend(self._split(self.query(query)), memory.key, memory.value, may_attend, is_causal)
+        """Queries [B, T, Q] against projected keys and values, as `remember` or `KeyValues.append` made them.
+
+        `first` is the position of the first query (for `relative`); the first key stands at 0.
+        """
+        split, bias = self._split(self.query(query)), None
+        if self.relative is not None:
+            split = self.relative.turn(split, first)
+            bias = self.relative.bias(split, first, memory.key.shape[2])
+        mixed, _ = self.attend(split, memory.key, memory.value, may_attend, is_causal, bias)
         return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # [B, H, T, K] -> [B, T, D]
 
-    def remember(self, key: Float[Tensor, "B S C"], value: Float[Tensor, "B S U"] | None = None) -> KeyValues:
-        """Projected keys and values of positions [B, S, C]; the values come from the keys unless given."""
-        return KeyValues(self._split(self.key(key)), self._split(self.value(key if value is None else value)))
+    def remember(
+        self, key: Float[Tensor, "B S C"], value: Float[Tensor, "B S U"] | None = None, first: int = 0
+    ) -> KeyValues:
+        """Projected keys and values of positions [B, S, C], the first of them at `first`.
+
+        The values come from the keys unless given.
+        """
+        split = self._split(self.key(key))
+        turned = split if self.relative is None else self.relative.turn(split, first)
+        return KeyValues(turned, self._split(self.value(key if value is None else value)))
 
     def _split(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B H S K"]:
         return x.reshape(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
 
 
-def initialise(attention: MultiHeadAttention) -> None:
-    """Xavier weights, each projection by its own sizes, and zero biases."""
-    for linear in (attention.query, attention.key, attention.value, attention.output):
-        torch.nn.init.xavier_uniform_(linear.weight)
-        if linear.bias is not None:
-            torch.nn.init.zeros_(linear.bias)
+def initialise(linear: nn.Linear) -> None:
+    """Xavier weights and no bias at first."""
+    torch.nn.init.xavier_uniform_(linear.weight)
+    if linear.bias is not None:
+        torch.nn.init.zeros_(linear.bias)

@@ -14,7 +14,9 @@ import typer
 
 from regard import __version__
 from regard.cli.check import check
+from regard.cli.compare import compare
 from regard.cli.demo import demo
+from regard.cli.embed import embed
 from regard.cli.info import info
 from regard.cli.score import score
 from regard.cli.train import train
@@ -28,6 +30,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "translate": translate,
     "score": score,
+    "compare": compare,
+    "embed": embed,
     "info": info,
     "verify": verify,
 }

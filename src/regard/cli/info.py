@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from regard.translator import Translator
 
 
 def info(
@@ -14,6 +17,11 @@ def info(
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting there is, with its meaning.")
     ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="A table of the layers: output, parameters, FLOPs, memory.")
+    ] = False,
+    length: Annotated[int, typer.Option(min=1, help="Tokens of source and target that --layers counts with.")] = 20,
+    depth: Annotated[int, typer.Option(min=0, help="How deep --layers goes into the model.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of text.")] = False,
 ) -> None:
     """Say what a model is: architecture, sizes, tokenizers, data, how it searches. Or list all settings."""
@@ -27,18 +35,42 @@ def info(
     from regard.translator import Translator
 
     translator = Translator.load(run)
+    if layers:
+        _list_layers(translator, length, depth, as_json)
+        return
+    from regard.look.summary import kernels
+
     facts = {
         "folder": str(run),
         "parameters": sum(parameter.numel() for parameter in translator.model.parameters()),
         "source_tokens": len(translator.tokenizers.source),
         "target_tokens": len(translator.tokenizers.target),
+        **{f"score_{name}": kernel for name, kernel in kernels(translator.model).items()},
     }
     if as_json:
         typer.echo(json.dumps({**facts, "recipe": translator.recipe.model_dump(mode="json")}, ensure_ascii=False))
         return
     for key, value in facts.items():
-        typer.echo(f"{key.replace('_', ' '):16} {value:,}" if isinstance(value, int) else f"{key:16} {value}")
+        typer.echo(f"{key.replace('_', ' '):16} {f'{value:,}' if isinstance(value, int) else value}")
     typer.echo("\n" + translator.recipe.to_toml())
+
+
+def _list_layers(translator: Translator, length: int, depth: int, as_json: bool) -> None:
+    from regard.look.summary import summary
+
+    layers = [layer for layer in summary(translator.model, length, length) if layer.depth <= depth]
+    if as_json:
+        typer.echo(json.dumps([layer.__dict__ for layer in layers]))
+        return
+    typer.echo(f"one pair of {length} tokens a side; FLOPs of one pass forward, two a multiply-add; indented: a part")
+    typer.echo(f"{'layer':44} {'output':>16} {'parameters':>12} {'FLOPs':>14} {'memory':>12}")
+    for layer in layers:
+        name = "  " * layer.depth + (layer.name.rpartition(".")[2] or "model")
+        shape = "x".join(map(str, layer.output))
+        label = f"{name} ({layer.kind})"[:44]
+        typer.echo(
+            f"{label:44} {shape:>16} {layer.parameters:>12,} {layer.flops:>14,} {layer.memory / 1024:>8,.0f} KiB"
+        )
 
 
 def _list_settings(as_json: bool) -> None:

@@ -14,7 +14,8 @@ def train(
         typer.Argument(help="One file of pairs (TSV, JSONL, .gz, .zst, - for stdin) or two parallel files."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="A built-in task in place of files: copy, sort, reverse, dates, pronounce.")
+        str | None,
+        typer.Option(help="A built-in task in place of files: copy, sort, reverse, dates, pronounce, scan_length."),
     ] = None,
     valid: Annotated[
         list[str] | None, typer.Option(help="Development pairs; give it twice for two parallel files.")

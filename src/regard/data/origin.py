@@ -1,4 +1,4 @@
-"""Where pairs come from: the user's files, a generated task, or the built-in dictionary."""
+"""Where pairs come from: the user's files, a generated task, or a corpus that is built in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from regard.config import Data
 from regard.data.corpus import cached, content_hash
 from regard.data.pronunciations import place, pronunciations
+from regard.data.scan import scan_length_pairs
 from regard.data.tasks import TASKS, draw, task_named
 from regard.errors import DataError, UsageError
 from regard.text.lines import STDIN, read_lines, spooled_stdin
 from regard.text.pairs import Pair, PairFormat, PairReader, is_blank
 
-DICTIONARY = "pronounce"  # the task that is not generated: English words to phones, without stress
+DICTIONARY = "pronounce"  # English words to phones, without stress
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def open_origin(data: Data, seed: int) -> Origin:
         raise UsageError(f"there is no task {data.task!r}", fix=f"choose one of {', '.join(task_names())}")
     valid = _reader(data, data.valid) if data.valid else None
     if data.task:
-        origin = _dictionary() if data.task == DICTIONARY else _task(data, seed)
+        origin = CORPORA[data.task]() if data.task in CORPORA else _task(data, seed)
         return replace(origin, valid=valid) if valid else origin
     return _files(data, valid)
 
@@ -81,7 +82,7 @@ def _is_object(line: bytes) -> bool:
 
 def task_names() -> list[str]:
     """What --task takes."""
-    return [*TASKS, DICTIONARY]
+    return [*TASKS, *CORPORA]
 
 
 def pick(pairs: Iterable[Pair], most: int) -> list[Pair]:
@@ -139,6 +140,16 @@ def _task(data: Data, seed: int) -> Origin:
 def _dictionary() -> Origin:
     parts = {part: list(pronunciations(part, stress=False)) for part in ("train", "valid")}
     return Origin(parts["train"], parts["valid"], DICTIONARY, lambda: 0)
+
+
+def _scan_length() -> Origin:
+    return Origin(scan_length_pairs(long=False), scan_length_pairs(long=True), "scan_length", lambda: 0)
+
+
+CORPORA: dict[str, Callable[[], Origin]] = {  # tasks whose pairs are not drawn: there are so many and no more
+    DICTIONARY: _dictionary,
+    "scan_length": _scan_length,
+}
 
 
 def require_some(pairs: int, left_out: str) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regard.attention.multi_head import initialise
 from regard.layers.dropout import Dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -39,6 +40,8 @@ class FeedForward(nn.Module):
         self.narrow = nn.Linear(inner, size, bias=bias)
         self.activation = activation
         self.dropout = Dropout(drop)
+        for linear in (self.widen, self.narrow, *([self.gate] if self.gate else [])):
+            initialise(linear)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """The output at a position depends on that position alone."""

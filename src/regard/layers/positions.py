@@ -1,5 +1,7 @@
 """Where a token stands. Every entry adds to embeddings [B, T, D], from any first position on.
 
+What knows distances alone acts inside self-attention: attention/relative.py.
+
 `first` is the number of tokens that came before: a cached step passes how many it has seen, so the code of position 0
 is not added to every token (fault E1 of the notes). To add one: write the class, add a line to POSITIONS.
 """

@@ -38,6 +38,19 @@ class State(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What an encoder's layers cost for one sequence (claim N10).
+
+    `operations`: multiply-adds; `sequential_steps`: operations that must wait for each other, layers and positions
+    counted; `longest_path`: steps between the two ends of the sequence, None where the last never hears of the first.
+    """
+
+    operations: int
+    sequential_steps: int
+    longest_path: int | None
+
+
 class Encoder(nn.Module, ABC):
     """Source tokens to a memory.
 
@@ -50,6 +63,10 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, source: Tokens) -> Memory:
         """Ids [B, S] to states [B, S, D]; padding changes nothing in the real positions."""
+
+    def costs(self, length: int) -> Costs | None:
+        """What reading a sequence of `length` tokens costs; None: not said."""
+        return None
 
 
 class Decoder(nn.Module, ABC):

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.attention.masks import length_mask
 from regard.attention.memory import KeyValues
-from regard.attention.multi_head import MultiHeadAttention, initialise
+from regard.attention.multi_head import MultiHeadAttention
+from regard.attention.relative import RELATIVE
 from regard.data.tokens import Tokens
-from regard.layers.dropout import Dropout
+from regard.layers.embedding import Embedding
 from regard.layers.feed_forward import FeedForward
-from regard.layers.norms import NORMS
-from regard.layers.positions import POSITIONS
+from regard.layers.norms import NoNorm, Norm, make_norm
 from regard.layers.residual import Residual
-from regard.models.interface import Decoder, Encoder, Memory, State
+from regard.models.interface import Costs, Decoder, Encoder, Memory, State
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Shape:
     inner: int
     norm: str = "layer"
     norm_first: bool = False
+    groups: int = 4
     activation: str = "relu"
     gated: bool = False
     positions: str = "sinusoidal"
@@ -49,8 +48,8 @@ class TransformerEncoder(Encoder):
     def __init__(self, vocabulary: int, layers: int, shape: Shape) -> None:
         super().__init__()
         self.size = shape.size
-        self.embed = Embedding(vocabulary, shape)
-        self.longest = self.embed.positions.longest
+        self.embed = _embedding(vocabulary, shape)
+        self.longest = self.embed.longest
         self.blocks = nn.ModuleList(EncoderBlock(shape) for _ in range(layers))
         self.norm = _last_norm(shape)
 
@@ -59,8 +58,14 @@ class TransformerEncoder(Encoder):
         x = self.embed(source.ids)
         may_attend = length_mask(source.lengths, source.ids.shape[1])
         for block in self.blocks:
-            x = block(x, may_attend)
-        return Memory(self.norm(x), source.lengths)
+            x = block(x, may_attend, source.is_real)
+        return Memory(self.norm(x, source.is_real), source.lengths)
+
+    def costs(self, length: int) -> Costs:
+        """Each position looks at each other one: n^2 d, and any two are one step apart."""
+        weights = sum(weight.numel() for weight in self.blocks.parameters() if weight.dim() > 1)
+        operations = length * weights + len(self.blocks) * 2 * length**2 * self.size
+        return Costs(operations, len(self.blocks), 1)
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,10 @@ class TransformerDecoder(Decoder):
         self, vocabulary: int, layers: int, shape: Shape, *, memory_size: int, share_output: bool = True
     ) -> None:
         super().__init__()
-        self.embed = Embedding(vocabulary, shape)
-        self.longest = self.embed.positions.longest
+        self.embed = _embedding(vocabulary, shape)
+        self.longest = self.embed.longest
         self.blocks = nn.ModuleList(DecoderBlock(shape, memory_size) for _ in range(layers))
-        self.norm = _last_norm(shape)
+        self.norm = _last_norm(shape, causal=True)
         self.output = nn.Linear(shape.size, vocabulary, bias=False)
         nn.init.normal_(self.output.weight, std=shape.size**-0.5)
         if share_output:
@@ -110,8 +115,8 @@ class TransformerDecoder(Decoder):
         x = self.embed(previous.ids)
         may_attend = length_mask(memory.lengths, memory.states.shape[1])
         for block in self.blocks:
-            x = block(x, memory.states, may_attend)
-        return self.output(self.norm(x))  # type: ignore[no-any-return]
+            x = block(x, memory.states, may_attend, previous.is_real)
+        return self.output(self.norm(x, previous.is_real))  # type: ignore[no-any-return]
 
     def start(self, memory: Memory) -> TransformerState:
         """Projects the source once; steps only read it."""
@@ -125,7 +130,7 @@ class TransformerDecoder(Decoder):
         may_attend = length_mask(state.source_lengths, state.blocks[0].source.key.shape[2]) if state.blocks else None
         blocks = []
         for block, kept in zip(self._blocks(), state.blocks, strict=True):
-            x, new = block.step(x, kept, may_attend)
+            x, new = block.step(x, kept, may_attend, state.position)
             blocks.append(new)
         logits = self.output(self.norm(x))[:, 0]
         return logits, TransformerState(tuple(blocks), state.source_lengths, state.position + 1)
@@ -139,15 +144,15 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.attention = _attention(shape, shape.size)
+        self.attention = _self_attention(shape, causal=False)
         self.feed_forward = _feed_forward(shape)
         self.around_attention = _residual(shape)
         self.around_feed_forward = _residual(shape)
 
-    def forward(self, x: Float[Tensor, "B S D"], may_attend: Tensor) -> Float[Tensor, "B S D"]:
+    def forward(self, x: Float[Tensor, "B S D"], may_attend: Tensor, is_real: Tensor) -> Float[Tensor, "B S D"]:
         """The same shape."""
-        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), may_attend))
-        return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
+        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), may_attend), is_real)
+        return self.around_feed_forward(x, self.feed_forward, is_real)  # type: ignore[no-any-return]
 
 
 class DecoderBlock(nn.Module):
@@ -155,31 +160,38 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, shape: Shape, memory_size: int) -> None:
         super().__init__()
-        self.attention = _attention(shape, shape.size)
-        self.look = _attention(shape, memory_size)
+        self.attention = _self_attention(shape, causal=True)
+        self.look = MultiHeadAttention(
+            shape.size,
+            shape.heads,
+            key_size=memory_size,
+            score=shape.score,
+            bias=shape.bias,
+            weight_dropout=shape.attention_dropout,
+        )
         self.feed_forward = _feed_forward(shape)
-        self.around_attention = _residual(shape)
-        self.around_look = _residual(shape)
-        self.around_feed_forward = _residual(shape)
+        self.around_attention = _residual(shape, causal=True)
+        self.around_look = _residual(shape, causal=True)
+        self.around_feed_forward = _residual(shape, causal=True)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], memory: Float[Tensor, "B S M"], may_attend: Tensor
+        self, x: Float[Tensor, "B T D"], memory: Float[Tensor, "B S M"], may_attend: Tensor, is_real: Tensor
     ) -> Float[Tensor, "B T D"]:
         """All positions at once, none looking ahead."""
-        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), is_causal=True))
-        x = self.around_look(x, lambda y: self.look(y, self.look.remember(memory), may_attend))
-        return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
+        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), is_causal=True), is_real)
+        x = self.around_look(x, lambda y: self.look(y, self.look.remember(memory), may_attend), is_real)
+        return self.around_feed_forward(x, self.feed_forward, is_real)  # type: ignore[no-any-return]
 
     def step(
-        self, x: Float[Tensor, "B 1 D"], kept: BlockState, may_attend: Tensor | None
+        self, x: Float[Tensor, "B 1 D"], kept: BlockState, may_attend: Tensor | None, position: int
     ) -> tuple[Float[Tensor, "B 1 D"], BlockState]:
         """One position, with the keys and values of the earlier ones."""
         seen: list[KeyValues] = []
 
         def attend(y: Tensor) -> Tensor:
-            new = self.attention.remember(y)
+            new = self.attention.remember(y, first=position)
             seen.append(kept.own.append(new.key, new.value) if kept.own else new)
-            attended: Tensor = self.attention(y, seen[0])
+            attended: Tensor = self.attention(y, seen[0], first=position)
             return attended
 
         x = self.around_attention(x, attend)
@@ -187,38 +199,25 @@ class DecoderBlock(nn.Module):
         return self.around_feed_forward(x, self.feed_forward), BlockState(seen[0], kept.source)
 
 
-class Embedding(nn.Module):
-    """A (vocabulary, D) table times sqrt(D), positions, dropout (sections 3.4, 3.5; claims N13, N20)."""
-
-    def __init__(self, vocabulary: int, shape: Shape) -> None:
-        super().__init__()
-        self.table = nn.Embedding(vocabulary, shape.size)
-        nn.init.normal_(self.table.weight, std=shape.size**-0.5)
-        self.positions = POSITIONS[shape.positions](shape.size, shape.longest)
-        self.dropout = Dropout(shape.dropout)
-
-    def forward(self, ids: Int[Tensor, "B T"], first: int = 0) -> Float[Tensor, "B T D"]:
-        """`first` is how many tokens came before these."""
-        x = self.table(ids) * math.sqrt(self.table.embedding_dim)
-        return self.dropout(self.positions(x, first))  # type: ignore[no-any-return]
+def _embedding(vocabulary: int, shape: Shape) -> Embedding:
+    return Embedding(vocabulary, shape.size, shape.positions, shape.longest, shape.dropout, self_attention=True)
 
 
-def _attention(shape: Shape, looked_at: int) -> MultiHeadAttention:
-    attention = MultiHeadAttention(
+def _self_attention(shape: Shape, causal: bool) -> MultiHeadAttention:
+    make = RELATIVE.get(shape.positions)
+    relative = make(shape.heads, shape.size // shape.heads, causal) if make else None
+    return MultiHeadAttention(
         shape.size,
         shape.heads,
-        key_size=looked_at,
-        value_size=looked_at,
         score=shape.score,
         bias=shape.bias,
         weight_dropout=shape.attention_dropout,
+        relative=relative,
     )
-    initialise(attention)
-    return attention
 
 
 def _feed_forward(shape: Shape) -> FeedForward:
-    network = FeedForward(
+    return FeedForward(
         shape.size,
         shape.inner,
         activation=shape.activation,
@@ -226,15 +225,16 @@ def _feed_forward(shape: Shape) -> FeedForward:
         bias=shape.bias,
         drop=shape.inner_dropout,
     )
-    for parameter in network.parameters():
-        torch.nn.init.xavier_uniform_(parameter) if parameter.dim() > 1 else torch.nn.init.zeros_(parameter)
-    return network
 
 
-def _residual(shape: Shape) -> Residual:
-    return Residual(NORMS[shape.norm](shape.size), shape.dropout, shape.norm_first)
+def _norm(shape: Shape, causal: bool) -> Norm:
+    return make_norm(shape.norm, shape.size, shape.groups, causal)
 
 
-def _last_norm(shape: Shape) -> nn.Module:
+def _residual(shape: Shape, causal: bool = False) -> Residual:
+    return Residual(_norm(shape, causal), shape.dropout, shape.norm_first)
+
+
+def _last_norm(shape: Shape, causal: bool = False) -> Norm:
     """Pre-norm leaves the sum of all blocks un-normalised, so one norm closes the stack; post-norm needs none."""
-    return NORMS[shape.norm](shape.size) if shape.norm_first else nn.Identity()
+    return _norm(shape, causal) if shape.norm_first else NoNorm()

@@ -1,0 +1,120 @@
+"""A Recipe: every setting of a run but those of the model, typed, frozen, strict; the model's are in model.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from regard.config.model import Model
+from regard.config.section import Positive, Section, Share, Text, Texts, TwoTexts, Unset
+from regard.config.toml import toml_lines
+
+
+class Data(Section):
+    """What is read, and how it becomes batches."""
+
+    pairs: Texts = Field((), description="the training pairs: one file of pairs or two parallel files")
+    valid: Texts = Field((), description="development pairs; none: a share of `pairs` is held out by its source")
+    task: Text | None = Field(None, description="a generated task in place of files")
+    columns: TwoTexts | None = Field(None, description="source and target column, by number from 1 or by header")
+    separator: Text = Field("\t", description="what stands between the columns")
+    on_bad_line: Literal["error", "skip"] = Field(
+        "error", description="a line that cannot be read stops, or is skipped and counted"
+    )
+    hold_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0, description="share of `pairs` held out for development where `valid` is empty"
+    )
+    longest: Positive = Field(
+        1000, description="pairs with more tokens than this on a side are left out of training and counted"
+    )
+    tokens_per_batch: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        4000, description="padded source and target tokens in a batch, at most"
+    )
+    task_pairs: Positive = Field(20_000, description="pairs a generated task makes for an epoch")
+
+
+class Side(Section):
+    """How the text of one side becomes tokens."""
+
+    kind: Literal["characters", "graphemes", "symbols", "words", "bpe", "unigram"] = Field(
+        description="the kind of token"
+    )
+    vocabulary: Annotated[int, Field(ge=8, le=10_000_000)] = Field(description="most tokens in the vocabulary")
+    unicode: Literal["NFC", "NFKC", "NFD", "none"] = Field("NFC", description="the Unicode form text is brought to")
+    lowercase: bool = Field(False, description="lower case first")
+
+
+class Tokenizers(Section):
+    """A tokenizer a side, or one for both."""
+
+    source: Side
+    target: Side
+    joint: bool = Field(False, description="one tokenizer, with the source's settings, trained on both sides")
+
+
+class Training(Section):
+    """How long, how fast, and what is kept."""
+
+    steps: Positive = Field(description="optimiser steps")
+    max_minutes: Annotated[Annotated[float, Field(gt=0)] | None, Unset] = Field(
+        None,
+        description="end after this long if that comes first; the schedule is shortened with it "
+        "(results then depend on the machine)",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of weights, order and dropout")
+    optimiser: Literal["adam", "adamw"] = Field("adamw", description="adam: no weight decay")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="the highest of the schedule")
+    schedule: Literal["inverse_sqrt", "linear", "cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup: Annotated[int, Field(ge=0, le=10**9)] = Field(description="steps from 0 to the learning rate")
+    beta1: Share = Field(0.9, description="of Adam")
+    beta2: Share = Field(0.98, description="of Adam")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW, for matrices only")
+    label_smoothing: Share = Field(0.1, description="share of the probability spread over the vocabulary")
+    clip: Annotated[Annotated[float, Field(gt=0)] | None, Unset] = Field(
+        1.0, description="longest gradient; none: not clipped"
+    )
+    accumulate: Positive = Field(1, description="batches whose gradients are added before a step")
+    checkpoint_every: Positive = Field(description="steps between checkpoints; each is validated")
+    patience: Annotated[Positive | None, Unset] = Field(
+        None, description="stop after this many checkpoints that are no better"
+    )
+    average: Positive = Field(5, description="last checkpoints whose weights are averaged at the end")
+    metric: Literal["loss", "wer", "per", "bleu", "chrf"] = Field(
+        description="which number makes a checkpoint the best"
+    )
+    valid_pairs: Positive = Field(1000, description="development pairs that are decoded at a checkpoint, at most")
+
+
+class Decoding(Section):
+    """How `translate` and `score` search unless told otherwise."""
+
+    beam: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="hypotheses kept; 1 is greedy")
+    length_penalty: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.0, description="GNMT's alpha; 0 ranks by log-probability"
+    )
+    limit_factor: Annotated[float, Field(gt=0)] = Field(description="most target tokens: this times the source's ...")
+    limit_extra: Positive = Field(10, description="... plus this")
+    longest_source: Positive = Field(5000, description="a text of more tokens is refused")
+
+
+class Recipe(Section):
+    """Every setting of a run."""
+
+    data: Data
+    tokenizer: Tokenizers
+    model: Model
+    training: Training
+    decoding: Decoding
+
+    @field_validator("model")
+    @classmethod
+    def _sharing_needs_joint(cls, model: Model, others: ValidationInfo) -> Model:
+        tokenizer = others.data.get("tokenizer")  # missing where it is at fault itself
+        if model.share_embeddings == "all" and tokenizer and not tokenizer.joint:
+            raise ValueError("share_embeddings=all needs tokenizer.joint=true")
+        return model
+
+    def to_toml(self) -> str:
+        """The recipe as TOML text; `read_toml` gives an equal one back. None is "none", or left out as the default."""
+        return "\n".join(toml_lines(self)) + "\n"

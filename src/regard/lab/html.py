@@ -1,0 +1,90 @@
+"""Pages that open without a network, run no script and load nothing. Every text that comes in is escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from regard import __version__
+from regard.lab.table import Table
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5b616e; --line: #d5d9e0; --mark: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #16181d; --ink: #d8dbe2; --soft: #9aa1af; --line: #3a3f4a; --mark: #56b4e9; }
+}
+body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 72rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin: 0 0 .3rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; }
+th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { vertical-align: bottom; } th.words, td.words { text-align: left; }
+.notes { color: var(--soft); font-size: .9rem; margin: .4rem 0; }
+code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
+img { max-width: 100%; height: auto; } figure { margin: 0; } summary { cursor: pointer; margin-top: 2rem; }
+.looks { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; }
+.heat { max-width: 100%; height: auto; } .heat text { font: 12px ui-monospace, monospace; fill: var(--ink); }
+.heat rect { fill: var(--mark); } .heat .frame { fill: none; stroke: var(--line); }
+dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; }
+"""
+# A browser that reads this loads nothing but what stands in the page itself.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def document(title: str, parts: Sequence[str]) -> bytes:
+    """A page of parts that are HTML already."""
+    body = "\n".join(part for part in parts if part)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n"
+        f'<p class="notes">regard {__version__}</p>\n</body></html>\n'
+    ).encode()
+
+
+def table(content: Table) -> str:
+    """A table with its title and notes."""
+    head = _cells("th", [name.replace("-\n", "").replace("\n", " ") for name in content.head], content.words)
+    rows = "".join(f"<tr>{_cells('td', row, content.words)}</tr>\n" for row in content.rows)
+    title = f"<h2>{escape(content.title)}</h2>\n" if content.title else ""
+    return (
+        f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div>{''.join(map(note, content.notes))}"
+    )
+
+
+def note(text: str) -> str:
+    """A line in small print."""
+    return f'<p class="notes">{escape(text)}</p>'
+
+
+def terms(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names with what they mean, which is HTML already."""
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{meaning}</dd>" for name, meaning in pairs) + "</dl>"
+
+
+def code(text: str) -> str:
+    """What one types."""
+    return f"<code>{escape(text)}</code>"
+
+
+def picture(light: bytes, dark: bytes, alternative: str) -> str:
+    """A PNG for light pages and one for dark pages."""
+    return (
+        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
+        f'<img src="{_data(light)}" alt="{escape(alternative)}"></picture></figure>'
+    )
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _cells(tag: str, texts: Sequence[str], words: Sequence[int]) -> str:
+    return "".join(
+        f'<{tag} class="words">{escape(text)}</{tag}>' if place in words else f"<{tag}>{escape(text)}</{tag}>"
+        for place, text in enumerate(texts)
+    )

@@ -1,0 +1,168 @@
+"""What a training step of a variant costs: counted where it can be counted, timed where it must be.
+
+Parameters, operations and memory are the same on every machine; only seconds are this one's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from regard.config import Recipe
+from regard.data.batches import epoch_batches, mix
+from regard.data.corpus import PairEncoder
+from regard.data.origin import require_some
+from regard.data.tokens import Batch
+from regard.errors import TrainingError
+from regard.look.flops import flop_counter
+from regard.models import build
+from regard.models.interface import EncoderDecoder
+from regard.text.pairs import Pair
+from regard.training.loop import train_step
+from regard.training.loss import cross_entropy
+from regard.training.optimiser import OPTIMISERS
+from regard.translator import Tokenizers
+
+COUNTED = 4  # steps whose operations are counted
+TIMED, WARM_UP, LONGEST = 12, 2, 3.0  # steps that are timed, those before, seconds that timing takes about
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A variant in numbers before it is trained.
+
+    Of a training step, forward and backward: `step_flops` and real `step_tokens` are means over real batches,
+    `step_bytes` is what it holds, `step_seconds` how long it takes at the best speed seen. `operations`
+    (multiply-adds), `sequential_steps` and `longest_path` are what the encoder says of a source of `source_length`
+    tokens, the mean (claim N10); None where it does not.
+    """
+
+    parameters: int
+    step_flops: float
+    step_tokens: float
+    step_bytes: int
+    step_seconds: float
+    source_length: int
+    operations: int | None
+    sequential_steps: int | None
+    longest_path: int | None
+
+
+def probe(recipe: Recipe, tokenizers: Tokenizers, pairs: Sequence[Pair]) -> Probe:
+    """Builds the model of a recipe and takes some steps on `pairs`, a fair sample of the training pairs."""
+    torch.manual_seed(mix(recipe.training.seed))
+    model = build(recipe.model, len(tokenizers.source), len(tokenizers.target))
+    encoder = PairEncoder(tokenizers.source, tokenizers.target, recipe.data.longest)
+    encoded = encoder.in_memory(pairs)
+    require_some(len(encoded), f"a sample of {len(pairs)} has none that is not blank or longer than data.longest")
+    rows = epoch_batches(encoded, recipe.data.tokens_per_batch, recipe.training.seed, 0)
+    batches = [encoded.batch(row) for row in rows[: TIMED * recipe.training.accumulate]]
+    fullest = max((encoded.batch(row) for row in rows), key=_padded)
+    length = round(float(encoded.source.lengths.double().mean()))
+    costs = model.encoder.costs(length)
+    accumulate, smoothing = recipe.training.accumulate, recipe.training.label_smoothing
+    return Probe(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        step_flops=accumulate * _mean(step_flops(model, batch, smoothing) for batch in batches[:COUNTED]),
+        step_tokens=accumulate * _mean(_real(batch) for batch in batches),
+        step_bytes=step_bytes(model, fullest, smoothing),
+        step_seconds=_step_seconds(model, batches, recipe),
+        source_length=length,
+        operations=costs.operations if costs else None,
+        sequential_steps=costs.sequential_steps if costs else None,
+        longest_path=costs.longest_path if costs else None,
+    )
+
+
+def step_flops(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> int:
+    """Multiplications and additions of matrix products and convolutions, forward and backward, padding included.
+
+    The counter does not know the fused kernel of attention on a CPU, so the products that it stands for run instead.
+    """
+    model.train()
+    with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
+        _loss(model, batch, smoothing).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops())
+
+
+def step_bytes(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> int:
+    """Bytes that a step on `batch` holds: weights, as many for gradients and for each of Adam's two moments, and what
+    autograd keeps of the forward pass until the backward pass has used it.
+
+    Counted, not measured: the same on every machine. What a kernel needs for a moment, and what torch itself takes, is
+    not in it.
+    """
+    model.train()
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return 4 * weights + saved_bytes(lambda: _loss(model, batch, smoothing), model)
+
+
+def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
+    """Bytes of the tensors that autograd keeps while `forward` runs: each storage once, those of parameters and buffers
+    not at all, for these are there anyway.
+    """
+    own = {tensor.untyped_storage().data_ptr() for tensor in itertools.chain(module.parameters(), module.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = forward()  # as long as it lives, no storage is freed and its address not given to another
+    del result
+    return sum(kept.values())
+
+
+def _step_seconds(model: EncoderDecoder, batches: Sequence[Batch], recipe: Recipe) -> float:
+    """Seconds of an average step at the best speed seen. The best, for whatever else runs can only slow a step down.
+
+    The learning rate is 0: the same work, and no loss that could run away.
+    """
+    training = recipe.training
+    optimiser = OPTIMISERS[training.optimiser](model, training)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0
+    endless = itertools.cycle(batches)
+    best, start = float("inf"), time.monotonic()
+    for number in range(WARM_UP + TIMED):
+        step = list(itertools.islice(endless, training.accumulate))
+        before = time.perf_counter()
+        with suppress(TrainingError):  # a variant that cannot be trained is found out when it is
+            train_step(model, step, optimiser, training, number)
+        if number >= WARM_UP:
+            best = min(best, (time.perf_counter() - before) / sum(map(_padded, step)))
+        if number > WARM_UP and time.monotonic() - start > LONGEST:
+            break
+    return best * training.accumulate * _mean(map(_padded, batches))
+
+
+def _loss(model: EncoderDecoder, batch: Batch, smoothing: float) -> Tensor:
+    gold = batch.gold
+    return cross_entropy(model(batch.source, batch.previous), gold.ids, gold.is_real, smoothing)
+
+
+def _padded(batch: Batch) -> int:
+    """Tokens of a batch, padding included."""
+    return batch.source.ids.numel() + batch.target.ids.numel()
+
+
+def _real(batch: Batch) -> int:
+    """Tokens of a batch as training counts them."""
+    return batch.real_targets + int(batch.source.lengths.sum())
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
