@@ -15,10 +15,16 @@ from pathlib import Path
 import sacrebleu
 
 PUBLISHED = {"recurrent": 28.11, "convolutional": 34.14, "transformer": 36.52}
-SIZES = {
-    "transformer": ["model.layers=3", "model.heads=6", "model.inner=512"],
-    "recurrent": ["model.layers=1", "model.look=before"],
-    "convolutional": ["model.layers=4", "model.kernel=3"],
+OWN = {  # steps: up to ten epochs, each of 258 batches
+    "transformer": [
+        "model.layers=3",
+        "model.heads=6",
+        "model.inner=512",
+        "training.steps=2500",
+        "training.checkpoint_every=250",
+    ],
+    "recurrent": ["model.layers=1", "model.look=before", "training.steps=1500", "training.checkpoint_every=250"],
+    "convolutional": ["model.layers=4", "model.kernel=3", "training.steps=1600", "training.checkpoint_every=200"],
 }
 SETTINGS = [
     "model.size=192",
@@ -32,10 +38,7 @@ SETTINGS = [
     "tokenizer.source.vocabulary=4000",
     "tokenizer.target.vocabulary=4000",
     "data.tokens_per_batch=4000",
-    "training.steps=2500",
-    "training.warmup=250",
     "training.learning_rate=1.5e-3",
-    "training.checkpoint_every=250",
     "training.valid_pairs=200",
     "training.metric=bleu",
 ]
@@ -54,7 +57,7 @@ def train(data: Path, architecture: str, run: Path) -> None:
     else:
         source, target = sides(data, "val")
         command += [*sides(data, "train"), "--valid", source, "--valid", target, "--out", run]
-        for setting in [f"model.architecture={architecture}", *SIZES[architecture], *SETTINGS]:
+        for setting in [f"model.architecture={architecture}", *OWN[architecture], *SETTINGS]:
             command += ["--set", setting]
     subprocess.run(command, check=True)
 
