@@ -210,14 +210,13 @@ def test_interrupted_before_the_first_run_it_leaves_nothing(pairs: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_finished_run_is_measured_and_not_trained(
-    whole: tuple[Path, Comparison], pairs: Path, tmp_path: Path
-) -> None:
+def test_a_finished_run_is_only_measured(whole: tuple[Path, Comparison], pairs: Path, tmp_path: Path) -> None:
     shutil.copytree(whole[0], tmp_path / "out")
-    (tmp_path / "out/rms/seed-2.json").unlink()
+    (tmp_path / "out/layer/seed-1.json").unlink()
     events: list[dict[str, Any]] = []
-    compare(question(pairs), tmp_path / "out", Listener(tell=events.append))
+    found = compare(question(pairs), tmp_path / "out", Listener(tell=events.append))
     assert [event["event"] for event in events] == ["plan", "run", "result"]
+    assert len(found.results) == 4
     assert measured(tmp_path / "out") == measured(whole[0])
 
 

@@ -74,9 +74,10 @@ def compare(
         _list_recipes()
         return
     words = {"--task": task, "--budget": budget, "--config": config, "--columns": columns, "--separator": separator}
+    words |= {"--on-bad-line": on_bad_line}
     lists = {"--valid": valid, "--vary": vary, "--set": settings}
     if resume:
-        if any((pairs, seeds, out, recipe, on_bad_line, *words.values(), *lists.values())):
+        if any((pairs, seeds, out, recipe, *words.values(), *lists.values())):
             raise UsageError("--resume takes no other settings", fix="a comparison goes on with what it began with")
         _go_on(resume, as_json)
         return

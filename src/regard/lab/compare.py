@@ -64,7 +64,9 @@ def compare(question: Question, folder: Path, listener: Listener = SILENT, comma
         write_file(_result_file(run), to_bytes(results[-1].as_json()))
         listener.tell({"event": "result", "metric": plan.metric, **vars(results[-1])})
         written = _write(plan, results, folder)
-    return written or _write(plan, results, folder)
+    if written and len(written.results) == len(results):
+        return written
+    return _write(plan, results, folder)  # the last runs were measured before
 
 
 def _runs(plan: Plan, folder: Path) -> Iterator[tuple[Planned, int, Path]]:
