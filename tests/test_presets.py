@@ -204,3 +204,28 @@ def test_the_longest_answer_fits() -> None:
     recipe, _ = choose(stretched, {})
     for source, target in zip(*stretched.character_lengths, strict=True):
         assert target <= recipe.decoding.limit_factor * (source + 1) + recipe.decoding.limit_extra
+
+
+def test_each_architecture_gets_what_its_paper_has() -> None:
+    def model(**given: object) -> dict[str, Any]:
+        return choose(look("phones", 3000), {"model": given})[0].model.model_dump()
+
+    recurrent = model(architecture="recurrent")
+    assert (recurrent["score"], recurrent["heads"], recurrent["positions"]) == ("additive", 1, "none")
+    convolutional = model(architecture="convolutional")
+    assert (convolutional["score"], convolutional["heads"], convolutional["positions"]) == (
+        "scaled_dot",
+        1,
+        "sinusoidal",
+    )
+    mixed = model(encoder="transformer", decoder="recurrent")
+    assert (mixed["positions"], mixed["decoder_positions"], mixed["score"]) == ("sinusoidal", "none", "scaled_dot")
+    mixed = model(encoder="transformer", decoder="recurrent", positions="rotary")
+    assert (mixed["positions"], mixed["decoder_positions"]) == ("rotary", "none")
+
+
+def test_a_decoder_keeps_to_a_norm_that_sees_no_future_and_the_reason_is_told() -> None:
+    recipe, reasons = choose(look("phones", 3000), {"model": {"norm": "batch"}})
+    assert (recipe.model.norm, recipe.model.decoder_norm) == ("batch", "layer")
+    assert Reason("model.decoder_norm", '"layer"', "batch norm would let a decoder see later positions") in reasons
+    assert choose(look("phones", 3000), {"model": {"norm": "group"}})[0].model.decoder_norm is None

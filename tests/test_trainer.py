@@ -10,7 +10,7 @@ import torch
 
 from regard import trainer
 from regard.config import merge
-from regard.errors import ModelFolderError, TrainingError, UsageError, UserError
+from regard.errors import ModelFolderError, RecipeError, TrainingError, UsageError, UserError
 from regard.trainer import Listener
 from regard.training.checkpoint import list_checkpoints, load_checkpoint
 from regard.training.loop import Interrupted
@@ -202,3 +202,25 @@ def test_bad_lines_are_skipped_and_counted_on_request(tmp_path: Path) -> None:
     trainer.train(settings, tmp_path / "run", Listener(tell=told.append))
     assert told[1]["left_out"] == {"blank": 1, "too_long": 0, "bad_lines": 1}
     assert told[1]["pairs"] == 32
+
+
+def test_a_development_text_longer_than_the_model_reads_is_left_out_and_told(pairs: Path, tmp_path: Path) -> None:
+    dev = tmp_path / "dev.tsv"
+    dev.write_text("aej\tj e a\n" + "a" * 13 + "\ta\n", encoding="utf-8")
+    told: list[dict[str, object]] = []
+    settings = merge(of(pairs), {"data": {"valid": [str(dev)]}, "decoding": {"longest_source": 12}})
+    trainer.train(settings, tmp_path / "run", Listener(tell=told.append))
+    [warning] = [event["text"] for event in told if event["event"] == "warning"]
+    assert warning == "1 development pairs are too long and left out"
+    assert told[-1]["event"] == "end"
+
+
+def test_parts_that_do_not_go_together_are_told_before_anything_is_written(pairs: Path, tmp_path: Path) -> None:
+    given = {"model": {"norm": "instance", "decoder_norm": "instance"}}
+    with pytest.raises(RecipeError, match="a decoder cannot use the instance norm"):
+        trainer.train(merge(of(pairs), given), tmp_path / "run")
+    with pytest.raises(RecipeError, match="positions=rotary act inside self-attention"):
+        trainer.train(
+            merge(of(pairs), {"model": {"architecture": "recurrent", "positions": "rotary"}}), tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
