@@ -190,16 +190,16 @@ def test_every_parameter_gets_a_gradient(settings: Mapping[str, object]) -> None
 @every_model
 def test_every_option_learns(settings: Mapping[str, object]) -> None:
     model = build(Model.model_validate(settings), VOCABULARY, VOCABULARY).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
     source, previous, losses = Tokens.of(SOURCE), Tokens.of(TARGET), []
     gold = torch.randint(4, VOCABULARY, previous.ids.shape)[previous.is_real]
-    for _ in range(25):
+    for _ in range(10):
         loss = functional.cross_entropy(model(source, previous)[previous.is_real], gold)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 @every_model
