@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 CONTRACTS := tests/models/test_contracts.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow lint bench bench-decode clean
 
 help:
 	@echo "make demo       builds .venv, trains on the built-in pronunciations, shows scores and samples"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow  runs the tests that take minutes"
 	@echo "make lint       checks format (ruff), style (ruff) and types (mypy)"
 	@echo "make bench      times a training step, the start of each command, a check of a million pairs"
+	@echo "make bench-decode  installs the peers, times decoding beside them: an hour"
 	@echo "make clean      removes .venv and caches; leaves runs/ alone"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 
@@ -41,6 +42,9 @@ bench: .venv/.ready
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/check.py
 
+bench-decode: .venv/.peers
+	$(BIN)/python benchmarks/decode.py
+
 clean:
 	rm -rf .venv .coverage .coverage.* htmlcov dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -56,3 +60,7 @@ clean:
 	  $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 	@echo "Installed."
+
+.venv/.peers: .venv/.ready
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@touch $@

@@ -34,6 +34,7 @@ GROUPS = [
     {"attention", "layers"},
     {"presets"},
     {"models"},
+    {"engine"},
     {"parts"},
     {"training", "decoding"},
     {"translator"},

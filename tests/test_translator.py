@@ -54,7 +54,9 @@ def test_reported_scores_are_forced_scores(translator: Translator) -> None:
     texts = ["fox", "the lazy dogs", "jumps"]
     sources = translator.tokenizers.source.encode_many(texts)
     for beam in (1, 3):
-        for ids, [best, *_] in zip(sources, translator.search(sources, translator.strategy(beam)), strict=True):
+        for ids, [best, *_] in zip(
+            sources, translator.search(sources, translator.decoding({}, beam=beam)), strict=True
+        ):
             with torch.inference_mode():
                 state = translator.model.decoder.start(translator.model.encode(Tokens.of([[*ids, EOS]])))
                 [forced] = forced_score(
@@ -65,7 +67,7 @@ def test_reported_scores_are_forced_scores(translator: Translator) -> None:
 
 def test_reported_scores_are_those_of_teacher_forcing(translator: Translator) -> None:
     [ids] = translator.tokenizers.source.encode_many(["lazy fox"])
-    [[best]] = translator.search([ids], translator.strategy(1))
+    [[best]] = translator.search([ids], translator.decoding({}, beam=1))
     with torch.inference_mode():
         logits = translator.model(Tokens.of([[*ids, EOS]]), Tokens.of([[BOS, *best.ids]]))
     wanted = [*best.ids, EOS] if best.finished else best.ids

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from regard.attention.record import recorded as recorded
     from regard.cli import main as main
     from regard.config import Recipe as Recipe
     from regard.errors import RegardError as RegardError
     from regard.errors import UserError as UserError
-    from regard.look.record import recorded as recorded
     from regard.metrics.evaluate import evaluate as evaluate
     from regard.parts import add_part as add_part
     from regard.text.pairs import Pair as Pair
@@ -49,7 +49,7 @@ HOME = {
     "add_part": "regard.parts",
     "evaluate": "regard.metrics.evaluate",
     "main": "regard.cli",
-    "recorded": "regard.look.record",
+    "recorded": "regard.attention.record",
     "resume": "regard.trainer",
     "train": "regard.trainer",
 }

@@ -63,7 +63,8 @@ def test_json_holds_scores_and_symbols(folder: Path, tmp_path: Path, capsys: pyt
     assert [row["source"] for row in rows] == ["fox", "", "fö"]
     assert rows[1]["answers"][0]["text"] == ""
     assert rows[2]["unknown"] == ["ö"]
-    assert set(rows[0]["answers"][0]) == {"text", "symbols", "score", "log_probability", "finished"}
+    parts = {"log_probabilities", "log_probability", "length_penalty", "coverage", "score"}
+    assert set(rows[0]["answers"][0]) == {"text", "symbols", "finished", "met", *parts}
 
 
 def test_warnings_go_to_stderr(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

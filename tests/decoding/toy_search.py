@@ -24,9 +24,12 @@ class Prefixes:
     prefixes: tuple[tuple[int, ...], ...]
     selected: list[list[int]] = field(default_factory=list)  # every select so far, for tests that watch
 
+    looked: None = None
+
     def select(self, rows: Tensor) -> Prefixes:
         self.selected.append(rows.tolist())
-        picked = rows.tolist()
+        picked = rows.flatten().tolist()
+        assert all(len({self.sentences[row] for row in line}) == 1 for line in rows.tolist())  # a line, a sentence
         return Prefixes(
             tuple(self.sentences[row] for row in picked), tuple(self.prefixes[row] for row in picked), self.selected
         )
@@ -85,17 +88,29 @@ def forced(logits: Logits, sentence: int, ids: Sequence[int], vocabulary: Vocabu
     return total
 
 
+def anything(ids: Sequence[int]) -> bool:
+    return True
+
+
 def exhaustive(
-    logits: Logits, sentence: int, limit: int, vocabulary: Vocabulary, alpha: float
+    logits: Logits,
+    sentence: int,
+    limit: int,
+    vocabulary: Vocabulary,
+    alpha: float,
+    *,
+    allowed: Callable[[Sequence[int]], bool] = anything,
+    kind: str = "gnmt",
 ) -> list[tuple[list[int], float]]:
-    """Every possible finished hypothesis with its score, the best first."""
+    """Every possible finished hypothesis that is allowed with its score, the best first."""
     letters = [token for token in range(vocabulary.size) if token not in (*vocabulary.forbidden, vocabulary.eos)]
     found = []
     for length in range(limit + 1):
         for ids in product(letters, repeat=length):
             total = forced(logits, sentence, ids, vocabulary)
-            if total > -math.inf:
-                found.append((list(ids), total / ((5 + length + 1) / 6) ** alpha))
+            if total > -math.inf and allowed(ids):
+                penalty = (5 + length + 1) / 6 if kind == "gnmt" else length + 1
+                found.append((list(ids), total / penalty**alpha))
     return sorted(found, key=lambda pair: -pair[1])
 
 

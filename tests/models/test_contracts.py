@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from regard.attention.record import recorded
 from regard.attention.relative import RELATIVE
 from regard.attention.scores import SCORES
 from regard.config import NAMES, Model
@@ -23,7 +24,6 @@ from regard.layers.feed_forward import ACTIVATIONS
 from regard.layers.norms import NORMS, make_norm
 from regard.layers.positions import POSITIONS
 from regard.layers.recurrent import CELLS
-from regard.look.record import recorded
 from regard.models import DECODERS, ENCODERS, build
 from regard.models.interface import EncoderDecoder, State
 

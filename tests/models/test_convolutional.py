@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from regard.attention.record import recorded
 from regard.attention.scores import SCORES
 from regard.data.tokens import Tokens
 from regard.errors import RecipeError, UsageError
 from regard.layers.convolution import CONVOLUTIONS, PlainConvolution, receptive_field
 from regard.layers.norms import NORMS, make_norm
 from regard.layers.positions import POSITIONS
-from regard.look.record import recorded
 from regard.models.convolutional import (
     Convolution,
     ConvolutionalDecoder,

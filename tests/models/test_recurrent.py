@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from regard.attention.record import recorded
 from regard.attention.scores import SCORES
 from regard.data.tokens import Tokens
 from regard.errors import RecipeError
 from regard.layers.dropout import Dropout
 from regard.layers.recurrent import CELLS
-from regard.look.record import recorded
 from regard.models.interface import Decoder, EncoderDecoder, Memory, State
 from regard.models.recurrent import Recurrence, RecurrentDecoder, RecurrentEncoder
 

@@ -12,12 +12,12 @@ from torch.testing import assert_close
 
 from regard.attention.memory import KeyValues
 from regard.attention.multi_head import MultiHeadAttention
+from regard.attention.record import recorded
 from regard.config import Model
 from regard.data.tokens import Tokens
 from regard.errors import RecipeError, UsageError
 from regard.layers.norms import RMSNorm
 from regard.layers.positions import sinusoids
-from regard.look.record import recorded
 from regard.models import build
 from regard.models.interface import EncoderDecoder, Memory
 from regard.models.transformer import (

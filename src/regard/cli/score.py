@@ -4,40 +4,74 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from regard.config import Decoding
+    from regard.metrics.scoring import Score
 
 
 def score(
     run: Annotated[Path, typer.Argument(help="A model folder.")],
     pairs: Annotated[list[str], typer.Argument(help="The test pairs: one file, or two parallel files.")],
+    forced: Annotated[
+        bool, typer.Option("--forced", help="Score the targets given: log-probability and perplexity, no search.")
+    ] = False,
     beam: Annotated[int | None, typer.Option(help="Hypotheses kept; 1 is greedy [default: the recipe's].")] = None,
-    batch_size: Annotated[int, typer.Option(help="Sentences decoded together.")] = 64,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any decoding.KEY=VALUE; `regard info --settings` lists them.")
+    ] = None,
+    mates: Annotated[
+        list[Path] | None, typer.Option("--with", help="Another model of an ensemble; may be repeated.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of an ensemble, one a model: 2,1,1.")] = None,
+    average: Annotated[str, typer.Option(help="An ensemble's: probabilities or log_probabilities.")] = "probabilities",
+    batch_size: Annotated[int, typer.Option(help="Sentences decoded, or pairs scored, together.")] = 64,
     columns: Annotated[str | None, typer.Option(help="Source and target column, as 1,2 or by header.")] = None,
     separator: Annotated[str, typer.Option(help="What stands between columns.")] = "\t",
     on_bad_line: Annotated[str, typer.Option(help="error, or skip and count.")] = "error",
     worst: Annotated[int, typer.Option(help="How many of the worst answers are shown.", min=0)] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON in place of a table; with --forced an object a pair, totals on stderr.")
+    ] = False,
 ) -> None:
     """Score a model. Where a source has several right answers, both ways of counting are printed, by name."""
+    from regard.cli.forced import refuse_search, score_forced
+    from regard.cli.searching import load, options
     from regard.metrics.evaluate import evaluate
     from regard.text.pairs import PairFormat, PairReader
-    from regard.translator import Translator
 
+    if forced:
+        refuse_search({"--beam": beam, "--set": settings})
+    chosen = options(settings or [])
     reader = PairReader(pairs, PairFormat.parse(columns, separator, on_bad_line))
+    folders = [run, *(mates or [])]
+    if forced:
+        score_forced(load(folders, weights, average), reader, batch_size, as_json)
+        return
     test = list(reader)
-    translator = Translator.load(run)
-    result = evaluate(translator, test, beam=beam, batch_size=batch_size)
-    used = translator.recipe.decoding.beam if beam is None else beam
-    search = "greedy" if used == 1 else f"beam {used}"
+    translator = load(folders, weights, average)
+    result = evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
+    search = _named(translator.decoding(chosen, beam=beam))
     if as_json:
         facts = {"lines": result.lines, "sources": result.sources, "search": search, "skipped": reader.skipped}
         typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
         return
+    _show(result, search, reader.skipped, worst)
+
+
+def _named(decoding: Decoding) -> str:
+    if decoding.strategy == "sampling":
+        return "sampling"
+    return "greedy" if decoding.beam == 1 else f"beam {decoding.beam}"
+
+
+def _show(result: Score, search: str, skipped: int, worst: int) -> None:
     typer.echo(f"{result.lines:,} lines, {result.sources:,} distinct sources, {search}")
-    if reader.skipped:
-        typer.echo(f"{reader.skipped:,} lines could not be read and were skipped")
+    if skipped:
+        typer.echo(f"{skipped:,} lines could not be read and were skipped")
     for name, value in result.values.items():
         typer.echo(f"  {name:14} {value:7.2f}")
     for note in result.notes:

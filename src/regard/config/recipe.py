@@ -89,13 +89,45 @@ class Training(Section):
 class Decoding(Section):
     """How `translate` and `score` search unless told otherwise."""
 
+    strategy: Literal["beam", "sampling"] = Field("beam", description="beam search, or answers drawn at random")
     beam: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="hypotheses kept; 1 is greedy")
+    n_best: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="answers a line")
     length_penalty: Annotated[float, Field(ge=0, le=10)] = Field(
-        1.0, description="GNMT's alpha; 0 ranks by log-probability"
+        1.0, description="alpha of the length penalty; 0 ranks by log-probability"
     )
-    limit_factor: Annotated[float, Field(gt=0)] = Field(description="most target tokens: this times the source's ...")
-    limit_extra: Positive = Field(10, description="... plus this")
+    normalise: Literal["gnmt", "length"] = Field(
+        "gnmt", description="log-probabilities are divided by ((5 + n) / 6) ** alpha, or by n ** alpha"
+    )
+    coverage_penalty: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="beta of GNMT's penalty for source tokens that were not looked at"
+    )
+    groups: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="more than 1: diverse beam search")
+    diversity: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.5, description="what a token costs for each earlier group that takes it too"
+    )
+    temperature: Annotated[float, Field(gt=0, le=100)] = Field(1.0, description="sampling: below 1 nearer to the best")
+    top_k: Annotated[int, Field(ge=0, le=10**9)] = Field(0, description="sampling: from this many; 0: from all")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="sampling: from the best that hold this share")
+    min_p: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="sampling: from what has at least this share of the best one's probability"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="sampling: another seed, other answers")
+    no_repeat: Annotated[int, Field(ge=0, le=10**6)] = Field(
+        0, description="no sequence of this many tokens twice in an answer; 0: allowed"
+    )
+    min_length: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="fewest target tokens")
+    limit_factor: Annotated[float, Field(ge=0)] = Field(description="most target tokens: this times the source's ...")
+    limit_extra: Annotated[int, Field(ge=0, le=10**9)] = Field(10, description="... plus this")
+    prefix_strength: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="1: a prefix is forced; below: hypotheses that keep to it get this much probability more"
+    )
+    replace_unknown: bool = Field(
+        False, description="an answer may hold unknown tokens, each shown as the source token it looked at most"
+    )
     longest_source: Positive = Field(5000, description="a text of more tokens is refused")
+    exact: bool = Field(
+        False, description="each text alone in float64: the same bits of the scores too, in any batch; slow"
+    )
 
 
 class Recipe(Section):

@@ -5,9 +5,11 @@ All of it works row by row: what a row gets does not depend on the rows beside i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.errors import RegardError
 
@@ -78,3 +80,29 @@ def _settle_ties(values: Tensor, edge: Tensor, count: int) -> Tensor:
     sizes = inside.sum(dim=1)
     first = sizes.cumsum(0) - sizes
     return column[order][first[:, None] + torch.arange(count, device=values.device)]
+
+
+class Chosen(NamedTuple):
+    """The next hypotheses of each sentence, the best first: where each grows from, its id, its total (-inf: none).
+
+    `margin` [A]: by how much the last one that got in beats the first one that did not.
+    """
+
+    parent: Int[Tensor, "A K"]
+    token: Int[Tensor, "A K"]
+    total: Float[Tensor, "A K"]
+    margin: Float[Tensor, " A"]
+
+
+def continuations(values: Float[Tensor, "R V"], total: Float[Tensor, "A W"], count: int) -> Chosen:
+    """The `count` best continuations of each sentence; of equals, the earlier parent wins, then the lower id."""
+    sentences, width = total.shape
+    top, ids = best(values, count + 1)  # no more than that can come from one row
+    candidates = (total[:, :, None] + top.reshape(sentences, width, -1)).flatten(1)
+    if candidates.shape[1] <= count:
+        candidates = nn.functional.pad(candidates, (0, count + 1 - candidates.shape[1]), value=-torch.inf)
+    found, where = best(candidates, count + 1)
+    margin = found[:, count - 1] - found[:, count]
+    where = where[:, :count].clamp(max=width * top.shape[1] - 1)
+    token = ids.reshape(sentences, -1).gather(1, where)
+    return Chosen(where // top.shape[1], token, found[:, :count], margin.nan_to_num(torch.inf))

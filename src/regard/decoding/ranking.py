@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from regard.decoding.interface import Hypothesis
@@ -14,26 +17,48 @@ from regard.errors import UsageError
 Number = TypeVar("Number", float, Tensor)
 
 
-def length_penalty(length: Number, alpha: float) -> Number:
-    """((5 + length) / 6) ** alpha: Wu et al. 2016, "Google's Neural Machine Translation System", equation 14.
+@dataclass(frozen=True)
+class Ranking:
+    """score = log-probability / length penalty + coverage penalty (Wu et al. 2016, equation 14).
 
-    `length` counts the tokens that were scored, the eos too. alpha 0 gives 1. A coverage penalty would be added to the
-    score beside it, as a function of its own.
+    The length penalty of n scored tokens, the eos too, is ((5 + n) / 6) ** alpha ("gnmt") or n ** alpha ("length": for
+    alpha 1 the mean log-probability). `coverage` is GNMT's beta. Raises UsageError for numbers below 0: that no live
+    hypothesis can rise any more is proved for penalties that grow with the length and coverage that takes away.
     """
-    return ((5.0 + length) / 6.0) ** alpha  # type: ignore[no-any-return]
+
+    alpha: float = 1.0
+    kind: Literal["gnmt", "length"] = "gnmt"
+    coverage: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("length", self.alpha), ("coverage", self.coverage)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UsageError(
+                    f"the {name} penalty must be 0 or more, got {value}", fix="give a number such as 0.6 or 1"
+                )
+
+    def length_penalty(self, length: Number) -> Number:
+        """What a log-probability of `length` tokens is divided by; alpha 0 gives 1."""
+        base = (5.0 + length) / 6.0 if self.kind == "gnmt" else length
+        return base**self.alpha  # type: ignore[no-any-return]
+
+    def coverage_penalty(self, covered: Float[Tensor, "R S"]) -> Float[Tensor, " R"]:
+        """beta * sum over the source of log(min(covered, 1)): 0 or less. `covered`: the attention a position got."""
+        return self.coverage * covered.clamp(1e-9, 1.0).log().sum(-1)
 
 
-def score(log_probability: Number, length: float, alpha: float) -> Number:
-    """Log-probability over the length penalty. For alpha >= 0 it grows with the length and with the log-probability."""
-    return log_probability / length_penalty(length, alpha)
+GNMT = Ranking()
 
 
-def rank(hypotheses: Sequence[Hypothesis], n_best: int) -> list[Hypothesis]:
-    """The best `n_best`: finished ones by score, then truncated ones by score; of equals, the one found first."""
-    return sorted(hypotheses, key=lambda hypothesis: (not hypothesis.finished, -hypothesis.score))[:n_best]
+def rank(hypotheses: Sequence[Hypothesis], n_best: int) -> tuple[list[Hypothesis], float]:
+    """The best `n_best` and the smallest difference that decided their order.
 
-
-def check_alpha(alpha: float) -> None:
-    """Raises UsageError unless alpha is a number of 0 or more: what `Beam` proves about stopping needs that."""
-    if not (math.isfinite(alpha) and alpha >= 0):
-        raise UsageError(f"the length penalty must be 0 or more, got {alpha}", fix="give a number such as 0.6 or 1")
+    Those that meet all conditions first, then finished ones, then by score; of equals, the one found first.
+    """
+    ordered = sorted(hypotheses, key=lambda each: (not each.met, not each.finished, -each.score))
+    differences = [
+        one.score - other.score
+        for one, other in pairwise(ordered[: n_best + 1])
+        if (one.met, one.finished) == (other.met, other.finished)
+    ]
+    return ordered[:n_best], min(differences, default=math.inf)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from regard.attention.record import recorded
 from regard.data.tokens import Tokens
-from regard.look.record import recorded
 from regard.text.tokenizer import BOS, EOS, PAD
 from regard.translator import Translator
 
@@ -31,7 +31,7 @@ class Look:
 def look(translator: Translator, sentence: str) -> Look | None:
     """Teacher forcing on the model's own greedy answer. None if the decoder attends to no source."""
     ids = translator.tokenizers.source.encode_many([sentence])[0]
-    [answer] = translator.search([ids], translator.strategy(beam=1))
+    [answer] = translator.search([ids], translator.decoding({}, beam=1))
     rows = attention(translator, ids, answer[0].ids[: MOST - 1])
     if rows is None:
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from regard.metrics.scoring import Score, score
 from regard.text.pairs import Pair
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 BY_SYMBOLS = ("wer", "per")  # what a checkpoint was chosen by tells how the task is scored
 
 
-def evaluate(translator: Translator, pairs: Sequence[Pair], *, beam: int | None = None, batch_size: int = 64) -> Score:
-    """Each distinct source is answered once; `beam` as for `Translator.translate`."""
+def evaluate(
+    translator: Translator,
+    pairs: Sequence[Pair],
+    *,
+    beam: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+) -> Score:
+    """Each distinct source is answered once; `beam` and `options` as for `Translator.translate`."""
     sources = list(dict.fromkeys(pair.source for pair in pairs))
-    answers = translator.translate(sources, beam=beam, batch_size=batch_size)
+    answers = translator.translate(sources, beam=beam, options=options, batch_size=batch_size)
     found = {answer.source: answer.text for answer in answers}
     return score_answers(translator, pairs, [found[pair.source] for pair in pairs])
 

@@ -161,15 +161,34 @@ class Tokenizer:
             ids += (FIRST_BYTE + byte for byte in spaced[start:end].encode()) if known == UNK else [known]
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text without specials; bytes that are no UTF-8 become U+FFFD."""
-        kind = KINDS[self.kind]
-        content = [token for token in ids if token >= FIRST_BYTE]
+    def pieces(self, text: str) -> list[str]:
+        """The stretch of the normalised text that each id of `encode` stands for; of bytes, the first has it all."""
+        spaced = self._normalised(text)
+        encoding = self._bare.encode(spaced, add_special_tokens=False)
+        has_bytes, pieces = KINDS[self.kind].has_bytes, []
+        for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            piece = spaced[start:end]
+            pieces += [piece, *[""] * (len(piece.encode()) - 1)] if has_bytes and token == UNK else [piece]
+        return pieces
+
+    def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
+        """Text without specials; bytes that are no UTF-8 become U+FFFD. Unknown ids become the texts of `unknown`."""
+        kind, spellings = KINDS[self.kind], iter(unknown)
+        content = [token for token in ids if token >= FIRST_BYTE or (token == UNK and unknown)]
         if kind.has_bytes:
-            text = joined_with_bytes(content, self._pieces)
+            text = joined_with_bytes([token for token in content if token != UNK], self._pieces)
         else:
-            text = (" " if kind.spaces_between else "").join([self._pieces[token] for token in content])
+            spelled = [next(spellings) if token == UNK else self._pieces[token] for token in content]
+            text = (" " if kind.spaces_between else "").join(spelled)
         return text.removeprefix(" ") if kind.leading_space else text
+
+    def continuing(self) -> frozenset[int]:
+        """The ids that go on with a word: where tokens are pieces of words, those that begin with a letter or digit."""
+        if not KINDS[self.kind].leading_space:
+            return frozenset()
+        first_piece = FIRST_BYTE + (len(BYTES) if KINDS[self.kind].has_bytes else 0)
+        words = (id for id, piece in enumerate(self._pieces) if id >= first_piece and piece[:1].isalnum())
+        return frozenset((*range(FIRST_BYTE, first_piece), *words))
 
     def symbols(self, ids: Sequence[int]) -> list[str]:
         """One string a token to show: spaces as ␣, specials as <eos>, bytes as <0x41>."""

@@ -10,9 +10,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from regard.attention.attend import Attend
+from regard.attention.record import recorded
 from regard.config import Model
 from regard.data.tokens import Tokens
-from regard.look.record import recorded
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 

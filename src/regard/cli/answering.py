@@ -1,0 +1,73 @@
+"""What `regard translate` writes: answers as text or JSON, warnings, the trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from regard.text.tokenizer import Tokenizer
+    from regard.translator import Translation
+
+
+def write_answers(
+    results: Iterable[Translation], out: TextIO, steps: TextIO | None, shown: int | None, target: Tokenizer
+) -> None:
+    """Each result as it comes: `shown` answers as text, None: all as JSON; its trace to `steps`; warnings."""
+    for number, result in enumerate(results, start=1):
+        out.write(as_json(result) if shown is None else as_text(result, shown))
+        warn(number, result)
+        if steps:
+            write_trace(steps, number, result, target)
+
+
+def as_text(result: Translation, n_best: int) -> str:
+    """The best answer, or all as SCORE TAB ANSWER lines."""
+    if n_best == 1:
+        return result.text + "\n"
+    return "".join(f"{answer.score:.4f}\t{answer.text}\n" for answer in result.answers)
+
+
+def as_json(result: Translation) -> str:
+    """One object a line."""
+    answers = [
+        {
+            "text": answer.text,
+            "symbols": answer.symbols,
+            "score": answer.score,
+            "log_probability": answer.log_probability,
+            "log_probabilities": answer.log_probabilities,
+            "length_penalty": answer.length_penalty,
+            "coverage": answer.coverage,
+            "finished": answer.finished,
+            "met": answer.met,
+        }
+        for answer in result.answers
+    ]
+    line = {"source": result.source, "unknown": result.unknown, "settled": result.settled, "answers": answers}
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def warn(number: int, result: Translation) -> None:
+    """What a reader of the answers alone would not see."""
+    best = result.answers[0]
+    if result.unknown:
+        typer.echo(
+            f"warning: line {number}: never seen in training: {' '.join(dict.fromkeys(result.unknown))}", err=True
+        )
+    if not best.finished:
+        typer.echo(f"warning: line {number}: the answer was cut at the limit of its length", err=True)
+    if not best.met:
+        typer.echo(
+            f"warning: line {number}: not all that was required or forbidden could be kept; this is the best", err=True
+        )
+
+
+def write_trace(file: TextIO, number: int, result: Translation, target: Tokenizer) -> None:
+    """A JSON line a step, each candidate with its symbol."""
+    for step in result.trace:
+        candidates = [{**each, "symbol": target.symbols([each["id"]])[0]} for each in step["candidates"]]
+        file.write(json.dumps({"line": number, **step, "candidates": candidates}, ensure_ascii=False) + "\n")

@@ -1,0 +1,66 @@
+"""What a model folder holds beside its weights: tokenizers and the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from regard.config import Recipe, build_recipe, parse_toml
+from regard.errors import ModelFolderError, RecipeError
+from regard.models import outline
+from regard.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Tokenizers:
+    """The source's and the target's; the same object twice if they are joint."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    def files(self) -> dict[str, bytes]:
+        """The files of a model folder that hold them."""
+        if self.source is self.target:
+            return {"tokenizer/tokenizer.json": self.source.to_json().encode()}
+        sides = {"source": self.source, "target": self.target}
+        return {f"tokenizer/{side}.tokenizer.json": tokenizer.to_json().encode() for side, tokenizer in sides.items()}
+
+    @staticmethod
+    def load(folder: Path) -> Tokenizers:
+        """From a model folder."""
+        joint = folder / "tokenizer" / "tokenizer.json"
+        if joint.exists():
+            both = Tokenizer.load(joint)
+            return Tokenizers(both, both)
+        source, target = (
+            Tokenizer.load(folder / "tokenizer" / f"{side}.tokenizer.json") for side in ("source", "target")
+        )
+        return Tokenizers(source, target)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe of a model folder."""
+    path = folder / "recipe.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"cannot be read: {error}", where=str(path)) from None
+    try:
+        return build_recipe(parse_toml(text, str(path)))
+    except RecipeError as error:
+        fix = error.fix or "if it names a part of your own, add that before the model is loaded: regard.add_part"
+        raise RecipeError(error.message, where=str(path), fix=fix) from None
+
+
+def check_size(recipe: Recipe, tokenizers: Tokenizers, folder: Path) -> None:
+    """ModelFolderError, before anything is built, if the weights in the file cannot be those the recipe asks for."""
+    drawn = outline(recipe.model, len(tokenizers.source), len(tokenizers.target))
+    wanted = sum(parameter.nbytes for parameter in drawn.parameters())
+    path = folder / "model.safetensors"
+    found = path.stat().st_size if path.exists() else 0
+    if found < wanted:
+        raise ModelFolderError(
+            f"the recipe asks for at least {wanted:,} bytes of weights, the file has {found:,}",
+            where=str(path),
+            fix="the recipe does not belong to these weights; train again or restore recipe.toml",
+        )

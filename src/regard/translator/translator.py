@@ -1,0 +1,305 @@
+"""Text to text: loads a model, reads lines ahead, sorts them by length, searches, and answers in order."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regard.config import Decoding, Recipe, build_section
+from regard.data.tokens import Tokens
+from regard.decoding.ensemble import Average
+from regard.decoding.interface import Found, Hypothesis, Vocabulary
+from regard.decoding.trace import Trace
+from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
+from regard.folder import verify
+from regard.models import build
+from regard.models.interface import EncoderDecoder
+from regard.models.weights import load_weights
+from regard.text.pairs import Pair, is_blank
+from regard.text.tokenizer import BOS, EOS, PAD, UNK
+from regard.translator.conditions import Asked, asked, check_prefix, conditions, limit, strategy
+from regard.translator.folders import Tokenizers, check_size, read_recipe
+from regard.translator.forcing import ForcedScore, force
+from regard.translator.requests import Request
+from regard.translator.results import Answer, Encoded, Translation
+from regard.translator.settle import Search, settled
+from regard.translator.stepping import Start, fast, plain, together
+
+AHEAD = 32  # batches that are read ahead and sorted by length
+NOTHING_ASKED = Asked(())
+
+
+@dataclass(frozen=True)
+class Mates:
+    """The other models of an ensemble; `weights` are of all, the first model's first."""
+
+    models: tuple[EncoderDecoder, ...]
+    weights: tuple[float, ...]
+    average: Average = "probabilities"
+
+
+class Translator:
+    """A model with its tokenizers and recipe. `Translator.load("runs/pairs").translate(["hello"])`.
+
+    `mates` decide together with the model; they have its tokenizers.
+    """
+
+    def __init__(
+        self, model: EncoderDecoder, tokenizers: Tokenizers, recipe: Recipe, mates: Mates | None = None
+    ) -> None:
+        self.model = model
+        self.tokenizers = tokenizers
+        self.recipe = recipe
+        self.mates = mates
+
+    @staticmethod
+    def load(folder: str | Path) -> Translator:
+        """A model folder, every file of it verified; ModelFolderError says what is wrong with it."""
+        folder = Path(folder)
+        verify(folder, required=("recipe.toml", "model.safetensors"))
+        recipe = read_recipe(folder)
+        tokenizers = Tokenizers.load(folder)
+        check_size(recipe, tokenizers, folder)
+        model = build(recipe.model, len(tokenizers.source), len(tokenizers.target))
+        load_weights(model, folder / "model.safetensors")
+        return Translator(model.eval(), tokenizers, recipe)
+
+    @staticmethod
+    def load_ensemble(
+        folders: Sequence[str | Path], weights: Sequence[float] | None = None, average: Average = "probabilities"
+    ) -> Translator:
+        """Several models with equal tokenizers that decide together; the first one's recipe says how to search.
+
+        `weights`: one a model, None: equal. UsageError for impossible weights, ModelFolderError for other tokenizers.
+        """
+        first, *others = (Translator.load(folder) for folder in folders)
+        for folder, other in zip(folders[1:], others, strict=True):
+            if other.tokenizers.files() != first.tokenizers.files():
+                message = f"its tokenizers are not those of {folders[0]}: their ids mean other symbols"
+                fix = "train all models of an ensemble on the same data with the same tokenizer settings"
+                raise ModelFolderError(message, where=str(folder), fix=fix)
+        shares = tuple(weights) if weights is not None else (1.0,) * len(folders)
+        if len(shares) != len(folders) or not all(0 < share < math.inf for share in shares):
+            raise UsageError(
+                f"wanted {len(folders)} weights above 0, found {', '.join(map(str, shares))}", fix="give one a model"
+            )
+        mates = Mates(tuple(other.model for other in others), shares, average) if others else None
+        return Translator(first.model, first.tokenizers, first.recipe, mates)
+
+    def decoding(self, options: Mapping[str, Any], *, beam: int | None = None, n_best: int | None = None) -> Decoding:
+        """The recipe's decoding section with other values. UsageError for an unknown name or an impossible value.
+
+        More answers than the recipe's beam widen it, unless `beam` is given too.
+        """
+        given = {key: value for key, value in (("beam", beam), ("n_best", n_best)) if value is not None}
+        settings = {**self.recipe.decoding.model_dump(), **options, **given}
+        if "beam" not in {**options, **given}:
+            groups = max(1, int(settings["groups"]))
+            settings["beam"] = math.ceil(max(settings["beam"], settings["n_best"]) / groups) * groups
+        try:
+            decoding = build_section(Decoding, settings, "decoding")
+        except RecipeError as error:
+            raise UsageError(error.message, fix=error.fix) from None
+        strategy(decoding)  # what one setting says against another
+        return decoding
+
+    def translate(
+        self,
+        lines: Iterable[str | Request],
+        *,
+        beam: int | None = None,
+        n_best: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        batch_size: int = 64,
+        trace: bool = False,
+    ) -> Iterator[Translation]:
+        """One translation a line, in order; a blank line gives a blank answer. Reads only so far ahead as it must.
+
+        `options` are settings of the recipe's decoding section, such as {"strategy": "sampling", "temperature": 0.8};
+        `beam` (1 is greedy) and `n_best` are short for two of them. Impossible ones raise UsageError at once. DataError
+        names the line that is longer than `longest_source`, or whose request no text can meet.
+        """
+        if batch_size < 1:
+            raise UsageError(f"the batch size must be at least 1, found {batch_size}")
+        decoding = self.decoding(options or {}, beam=beam, n_best=n_best)
+        return self._translate(lines, decoding, batch_size, trace)
+
+    def _translate(
+        self, lines: Iterable[str | Request], decoding: Decoding, batch_size: int, trace: bool
+    ) -> Iterator[Translation]:
+        requests = (Request(line) if isinstance(line, str) else line for line in lines)
+        numbered = enumerate(requests, start=1)
+        while chunk := list(islice(numbered, batch_size * AHEAD)):
+            yield from self._translate_chunk(chunk, decoding, batch_size, trace)
+
+    def force(
+        self,
+        pairs: Iterable[Pair | tuple[str, str]],
+        *,
+        batch_size: int = 64,
+        where: Callable[[Pair], str] | None = None,
+    ) -> Iterator[ForcedScore]:
+        """The log-probability of each given target under its source, in order, without a search (see forcing.py)."""
+        return force(self, pairs, batch_size, where)
+
+    def encode(self, text: str) -> Encoded:
+        """The latent vectors of a text (claim N20). DataError for a text longer than `longest_source`."""
+        return next(self.encode_many([text]))
+
+    def encode_many(self, lines: Iterable[str], *, batch_size: int = 64) -> Iterator[Encoded]:
+        """The latent vectors of each line, in order; those of a line do not depend on the others."""
+        if batch_size < 1:
+            raise UsageError(f"the batch size must be at least 1, found {batch_size}")
+        tokenizer, numbered = self.tokenizers.source, enumerate(lines, start=1)
+        while chunk := list(islice(numbered, batch_size)):
+            rows = [[*ids, EOS] for ids in tokenizer.encode_many([line for _, line in chunk])]
+            for (number, _), row in zip(chunk, rows, strict=True):
+                self._check_length(f"line {number}", len(row) - 1)
+            with torch.inference_mode():
+                memory = self.model.encode(Tokens.of(rows))
+            for (_, line), row, states in zip(chunk, rows, memory.states, strict=True):
+                yield Encoded(line, tuple(tokenizer.symbols(row)), states[: len(row)].clone())
+
+    def _translate_chunk(
+        self, chunk: list[tuple[int, Request]], decoding: Decoding, batch_size: int, trace: bool
+    ) -> Iterator[Translation]:
+        ids = self.tokenizers.source.encode_many([request.text for _, request in chunk])
+        wanted = [
+            self._asked(request, row, decoding, f"line {number}")
+            for (number, request), row in zip(chunk, ids, strict=True)
+        ]
+        texts = [place for place, (_, request) in enumerate(chunk) if not is_blank(request.text)]
+        found = self._settled([wanted[place] for place in texts], decoding, batch_size, trace)
+        by_place = dict(zip(texts, found, strict=True))
+        for place, (_, request) in enumerate(chunk):
+            yield self._translation(request, ids[place], by_place.get(place))
+
+    def search(self, sources: Sequence[Sequence[int]], decoding: Decoding | None = None) -> list[list[Hypothesis]]:
+        """Ids without bos and eos to hypotheses, one list a source; `decoding` None: as the recipe says."""
+        wanted = [Asked(tuple(source)) for source in sources]
+        together = max(len(wanted), 1)
+        found = self._settled(wanted, decoding or self.recipe.decoding, together, trace=False)
+        return [each.hypotheses for each, _ in found]
+
+    def _settled(
+        self, wanted: Sequence[Asked], decoding: Decoding, batch_size: int, trace: bool
+    ) -> list[tuple[Found, bool]]:
+        """What was found for each, and whether the engine alone could not tell (see settle.py)."""
+
+        def search(models: Sequence[Start], batch_size: int) -> Search:
+            def in_batches(places: Sequence[int]) -> list[Found]:
+                by_length = sorted(places, key=lambda place: len(wanted[place].source))
+                found: dict[int, Found] = {}
+                for start in range(0, len(by_length), batch_size):
+                    batch = by_length[start : start + batch_size]
+                    answers = self._search(models, [wanted[place] for place in batch], decoding, trace)
+                    found |= dict(zip(batch, answers, strict=True))
+                return [found[place] for place in places]
+
+            return in_batches
+
+        if decoding.exact:
+            return [(found, True) for found in search(self._precise, 1)(range(len(wanted)))]
+        return settled(len(wanted), search(self._engines, batch_size), search(self._precise, batch_size))
+
+    def _search(self, models: Sequence[Start], wanted: Sequence[Asked], decoding: Decoding, trace: bool) -> list[Found]:
+        forbidden = (PAD, BOS) if decoding.replace_unknown else (PAD, BOS, UNK)
+        target = self.tokenizers.target
+        vocabulary = Vocabulary(len(target), BOS, EOS, forbidden)
+        watch = decoding.replace_unknown or decoding.coverage_penalty > 0
+        members = [model(watch) for model in models]
+        begin = together(members, self.mates.weights, self.mates.average) if self.mates else members[0]
+        limits = torch.tensor([limit(each, decoding, self._longest) for each in wanted], dtype=torch.int64)
+        observer = Trace(EOS) if trace else None
+        with torch.inference_mode():
+            step, state = begin(Tokens.of([[*each.source, EOS] for each in wanted]))
+            found = strategy(decoding)(step, state, limits, vocabulary, conditions(wanted, decoding, target, observer))
+        if observer is None:
+            return found
+        return [replace(each, trace=observer.of(place)) for place, each in enumerate(found)]
+
+    @property
+    def _models(self) -> list[EncoderDecoder]:
+        return [self.model, *(self.mates.models if self.mates else ())]
+
+    @property
+    def _longest(self) -> int | None:
+        """The most positions that every decoder has; None: any number."""
+        return min((model.decoder.longest for model in self._models if model.decoder.longest), default=None)
+
+    @cached_property
+    def _engines(self) -> list[Start]:
+        return [fast(model) for model in self._models]
+
+    @cached_property
+    def _precise(self) -> list[Start]:
+        """The models' own modules in float64, made when they are first needed."""
+        return [partial(plain, copy.deepcopy(model).double()) for model in self._models]
+
+    @property
+    def longest_source(self) -> int:
+        """The most tokens of a text that can be translated."""
+        read = [model.encoder.longest or math.inf for model in self._models]
+        return int(min(self.recipe.decoding.longest_source, min(read) - 1))
+
+    def _asked(self, request: Request, source: list[int], decoding: Decoding, where: str) -> Asked:
+        self._check_length(where, len(source))
+        wanted = asked(request, source, self.tokenizers.target, where)
+        check_prefix(wanted, limit(wanted, decoding, self._longest), where)
+        return wanted
+
+    def _check_length(self, where: str, length: int) -> None:
+        if length > self.longest_source:
+            raise DataError(
+                f"the text has {length:,} tokens, this model reads at most {self.longest_source:,}",
+                where=where,
+                fix="split the line into sentences; nothing was cut",
+            )
+
+    def _translation(self, request: Request, ids: list[int], searched: tuple[Found, bool] | None) -> Translation:
+        if searched is None:
+            return Translation(request.text, (Answer("", (), 0.0, 0.0, True),), ())
+        found, is_settled = searched
+        unknown = tuple(self.tokenizers.source.unknown(request.text)) if UNK in ids else ()
+        answers = tuple(self._answer(hypothesis, request) for hypothesis in found.hypotheses)
+        return Translation(request.text, answers, unknown, is_settled, found.trace)
+
+    def _answer(self, hypothesis: Hypothesis, request: Request) -> Answer:
+        target, replaced = self.tokenizers.target, self._replaced(hypothesis, request)
+        text, spellings = target.decode(hypothesis.ids, replaced), iter(replaced)
+        symbols = [
+            next(spellings) if id == UNK and replaced else symbol
+            for id, symbol in zip(hypothesis.ids, target.symbols(hypothesis.ids), strict=True)
+        ]
+        return Answer(
+            text=text,
+            symbols=tuple(symbols),
+            score=hypothesis.score,
+            log_probability=hypothesis.log_probability,
+            finished=hypothesis.finished,
+            log_probabilities=tuple(hypothesis.log_probabilities),
+            length_penalty=hypothesis.length_penalty,
+            coverage=hypothesis.coverage,
+            met=hypothesis.met and not any(_holds_words(text, phrase) for phrase in request.forbidden),
+        )
+
+    def _replaced(self, hypothesis: Hypothesis, request: Request) -> list[str]:
+        """For each unknown id of the hypothesis, the piece of the source that it looked at most."""
+        if hypothesis.attended is None or UNK not in hypothesis.ids:
+            return []
+        pieces = [*self.tokenizers.source.pieces(request.text), ""]  # the end of the source has no text
+        looked = zip(hypothesis.ids, hypothesis.attended, strict=True)
+        return [pieces[place].strip() for id, place in looked if id == UNK]
+
+
+def _holds_words(text: str, phrase: str) -> bool:
+    """Whether the phrase stands in the text, however it was cut into tokens."""
+    return f" {phrase.strip()} " in f" {text} "
