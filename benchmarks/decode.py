@@ -27,6 +27,7 @@ from peers.report import agreed, cell, environment, write
 from peers.rounds import Call, interleave
 from peers.subject import SHAPES, STEPS, Contender, Shape, Subject, random_model, random_sources
 
+from regard.heap import keep_heap
 from regard.text.tokenizer import UNK
 
 COMPARED = 64  # sentences, 5 to 20 tokens long
@@ -106,6 +107,7 @@ def main(arguments: list[str]) -> None:
     """All shapes asked for."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
+    keep_heap()  # as `regard translate` does; it holds for all contenders of this process
     results: dict[str, list[object]] = {"environment": [environment(options)], "agreement": [], "cells": []}
     for name in options.shape:
         measure(SHAPES[name], options, results)

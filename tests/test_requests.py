@@ -21,6 +21,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "sampling": {"strategy": "sampling", "n_best": 2},
     "coverage": {"beam": 3, "coverage_penalty": 0.3},
     "no-repeat": {"beam": 3, "no_repeat": 2},
+    "alternatives": {"strategy": "alternatives", "n_best": 3},
 }
 MODELS: dict[str, dict[str, Any]] = {
     "transformer": {"layers": 2},

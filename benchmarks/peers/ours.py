@@ -9,21 +9,36 @@ from torch import Tensor
 
 from peers.subject import Contender, Subject
 from regard import Translator
+from regard.config import build_recipe
 from regard.data.tokens import Tokens
-from regard.decoding import strategy
-from regard.decoding.interface import Vocabulary
 from regard.models.interface import EncoderDecoder, Memory
-from regard.text.tokenizer import BOS, EOS, PAD, UNK
+from regard.text.tokenizer import BOS, Tokenizer
+from regard.text.vocabulary import SPECIALS
+from regard.translator import Tokenizers
 
 
-def regard_search(model: EncoderDecoder, sources: list[list[int]], beam: int, count: int) -> list[list[int]]:
-    """The ids of the best answer of each source, `count` of them. The one place that knows how our search is called."""
-    size = model.decoder.get_submodule("embed.table").num_embeddings
-    with torch.inference_mode():
-        state = model.decoder.start(model.encode(Tokens.of(sources)))
-        limits = torch.full((len(sources),), count)
-        vocabulary = Vocabulary(size, BOS, EOS, (PAD, BOS, UNK))
-        found = strategy(beam, 1, 1.0)(model.decoder.step, state, limits, vocabulary)
+def translator_of(subject: Subject) -> Translator:
+    """The subject's model as a user has it. Its words are w4, w5, ...: the specials come before them."""
+    count = subject.shape.vocabulary
+    words = " ".join(f"w{number}" for number in range(len(SPECIALS), count))
+    tokenizer = Tokenizer.train([words], "symbols", vocabulary=count)
+    side = {"kind": "symbols", "vocabulary": count}
+    recipe = build_recipe(
+        {
+            "data": {"pairs": ["none"]},
+            "tokenizer": {"source": side, "target": side, "joint": True},
+            "model": {"layers": 1, "size": 1, "heads": 1, "inner": 1, "dropout": 0.0},
+            "training": {"steps": 1, "learning_rate": 1.0, "warmup": 0, "checkpoint_every": 1, "metric": "loss"},
+            "decoding": {"limit_factor": 1.0},
+        }
+    )
+    return Translator(subject.model, Tokenizers(tokenizer, tokenizer), recipe)
+
+
+def regard_search(translator: Translator, sources: list[list[int]], beam: int, count: int) -> list[list[int]]:
+    """The ids of the best answer of each source, `count` of them, near-ties settled as always."""
+    decoding = translator.decoding({"limit_factor": 0.0, "limit_extra": count, "beam": beam})
+    found = translator.search([source[:-1] for source in sources], decoding)
     return [hypotheses[0].ids for hypotheses in found]
 
 
@@ -34,7 +49,8 @@ def regard_translate(translator: Translator, lines: Iterable[str], beam: int, ba
 
 def regard(subject: Subject) -> Contender:
     """Our decoder. At the limit it asks the model once more, whether the sentence ends there: hence one id to spare."""
-    return Contender(lambda sources, beam, count: regard_search(subject.model, sources, beam, count), spare=1)
+    translator = translator_of(subject)
+    return Contender(lambda sources, beam, count: regard_search(translator, sources, beam, count), spare=1)
 
 
 def rerun(subject: Subject) -> Contender:

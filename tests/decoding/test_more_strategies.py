@@ -1,4 +1,4 @@
-"""Diverse beams, ensembles, coverage, the trace."""
+"""Diverse beams, alternatives, ensembles, coverage, the trace."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from toy_search import Toy, forced, random_logits, small_vocabulary
 
-from regard.decoding import Beam, Greedy, Ranking, Sampling
+from regard.decoding import Alternatives, Beam, Greedy, Ranking, Sampling
 from regard.decoding.ensemble import Average, EnsembleState, ensemble
-from regard.decoding.filters import NoRepeat
+from regard.decoding.filters import NOTHING, ForcedPrefix, NoRepeat
 from regard.decoding.interface import Conditions, Found, State, Strategy
 from regard.decoding.trace import Trace
 
@@ -57,6 +57,26 @@ def test_a_hand_worked_diverse_step() -> None:
         for strength in (0.4, 0.6)
     ]
     assert firsts == [{3}, {3, 4}]
+
+
+def test_alternatives_are_the_best_ids_at_a_position_and_go_on_greedily() -> None:
+    logits, positions = random_logits(SIZE, 3), torch.tensor([2, 0, 1, 0])
+    prefix = torch.tensor([[3, 4], [NOTHING] * 2, [5, NOTHING], [NOTHING] * 2])
+    conditions = Conditions((ForcedPrefix(prefix),))
+    for number, found in enumerate(search(Alternatives(3, positions), Toy(logits), conditions)):
+        begun = prefix[number, : int(positions[number])].tolist()
+        row = torch.tensor(logits(number, (1, *begun)))
+        row[[0, 1]] = -math.inf
+        wanted = row.topk(3).indices.tolist() if LIMITS[number] else [2, 2, 2]
+        for id, hypothesis in zip(wanted, found.hypotheses, strict=True):
+            if id != 2:
+                assert hypothesis.ids[: len(begun) + 1] == [*begun, id]
+                goes_on = torch.tensor([[*hypothesis.ids[: len(begun) + 1]]] * len(LIMITS))
+                greedy = search(Greedy(), Toy(logits), Conditions((ForcedPrefix(goes_on),)))[number].hypotheses[0]
+                assert hypothesis.ids == greedy.ids
+                assert hypothesis.score == pytest.approx(greedy.score)
+            else:
+                assert hypothesis.ids == begun
 
 
 def together(toys: list[Toy], weights: list[float], average: Average, strategy: Strategy) -> list[Found]:

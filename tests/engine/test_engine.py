@@ -250,13 +250,6 @@ def test_two_searches_do_not_meet() -> None:
         other.step()
 
 
-def test_one_thread_is_enough_for_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(decoder(SHAPE))
-    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
-    assert engine.threads(1) == 1
-    assert engine.threads(10**6) == 2
-
-
 @pytest.mark.parametrize("score", ["additive", "bilinear", "gaussian"])
 def test_a_score_that_is_no_product_is_refused(score: str) -> None:
     model = decoder(replace(SHAPE, score=score))

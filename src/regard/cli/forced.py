@@ -65,8 +65,8 @@ def score_forced(translator: Translator, reader: PairReader, batch_size: int, as
             total.add(score)
             if as_json:
                 out.write(json.dumps(_facts(score), ensure_ascii=False) + "\n")
-    for line in total.lines(reader.skipped):
-        typer.echo(line, err=as_json)
+        for line in total.lines(reader.skipped):
+            typer.echo(line, err=as_json)
 
 
 def refuse_search(given: dict[str, object]) -> None:

@@ -63,8 +63,8 @@ def score(
 
 
 def _named(decoding: Decoding) -> str:
-    if decoding.strategy == "sampling":
-        return "sampling"
+    if decoding.strategy != "beam":
+        return decoding.strategy
     return "greedy" if decoding.beam == 1 else f"beam {decoding.beam}"
 
 

@@ -17,7 +17,11 @@ AVERAGES = ("probabilities", "log_probabilities")
 
 
 def options(
-    overrides: Sequence[str], sample: bool = False, exact: bool = False, mbr: str | None = None
+    overrides: Sequence[str],
+    sample: bool = False,
+    exact: bool = False,
+    mbr: str | None = None,
+    alternatives: int | None = None,
 ) -> dict[str, Any]:
     """Settings of the decoding section; UsageError for those of another."""
     settings: dict[str, Any] = {}
@@ -30,14 +34,19 @@ def options(
         )
     if mbr is not None and mbr not in METRICS:
         raise UsageError(f"there is no metric {mbr!r}", fix=f"choose one of {', '.join(METRICS)}")
-    shortcuts: dict[str, Any] = {"strategy": "sampling"} if sample or mbr else {}
-    return {**settings.get("decoding", {}), **shortcuts, **({"exact": True} if exact else {})}
+    if alternatives is not None and (sample or mbr):
+        raise UsageError("alternatives are chosen, not drawn", fix="leave --sample and --mbr out, or --alternatives")
+    strategy = "sampling" if sample or mbr else "alternatives" if alternatives is not None else None
+    shortcuts = {"strategy": strategy, "exact": exact or None}
+    return {**settings.get("decoding", {}), **{key: value for key, value in shortcuts.items() if value is not None}}
 
 
 def load(folders: Sequence[Path], weights: str | None, average: str) -> Translator:
-    """One model, or an ensemble."""
+    """One model, or an ensemble, in a process that keeps its heap."""
+    from regard.heap import keep_heap
     from regard.translator import Translator
 
+    keep_heap()
     if average not in AVERAGES:
         raise UsageError(f"there is no average of {average!r}", fix=f"choose one of {', '.join(AVERAGES)}")
     if weights is not None and len(folders) == 1:

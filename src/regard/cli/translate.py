@@ -24,6 +24,9 @@ def translate(
     sample: Annotated[bool, typer.Option("--sample", help="Draw answers: decoding.strategy=sampling.")] = False,
     mbr: Annotated[str | None, typer.Option(help="Draw --samples and give those of least risk by this metric.")] = None,
     samples: Annotated[int, typer.Option(help="How many --mbr draws.", min=1, max=1000)] = 32,
+    alternatives: Annotated[
+        int | None, typer.Option(help="What else could follow the prefix: this many answers, each greedy from there.")
+    ] = None,
     mates: Annotated[
         list[Path] | None, typer.Option("--with", help="Another model of an ensemble; may be repeated.")
     ] = None,
@@ -50,7 +53,7 @@ def translate(
     from regard.cli.streams import lines_out, located
     from regard.text.pairs import read_lines
 
-    chosen = options(settings or [], sample, exact, mbr)
+    chosen = options(settings or [], sample, exact, mbr, alternatives)
     wanted: dict[str, Any] = {
         "prefix": prefix,
         "require": require or [],
@@ -59,7 +62,7 @@ def translate(
     }
     lines = asked(read_lines(file), file, as_json=requests, **wanted)
     translator = load([run, *(mates or [])], weights, average)
-    drawn = samples if mbr else n_best
+    drawn = samples if mbr else alternatives or n_best
     results: Iterable[Translation] = translator.translate(
         lines, beam=beam, n_best=drawn, options=chosen, batch_size=batch_size, trace=trace is not None
     )
@@ -67,6 +70,6 @@ def translate(
         from regard.metrics.risk import least_risk
 
         results = (least_risk(result, mbr, n_best or 1) for result in results)
-    shown = n_best or (1 if mbr else translator.decoding(chosen, beam=beam).n_best)
+    shown = (n_best or 1) if mbr else translator.decoding(chosen, beam=beam, n_best=drawn).n_best
     with lines_out() as out, located(file), trace.open("w", encoding="utf-8") if trace else nullcontext() as steps:
         write_answers(results, out, steps, None if as_json else shown, translator.tokenizers.target)

@@ -89,7 +89,9 @@ class Training(Section):
 class Decoding(Section):
     """How `translate` and `score` search unless told otherwise."""
 
-    strategy: Literal["beam", "sampling"] = Field("beam", description="beam search, or answers drawn at random")
+    strategy: Literal["beam", "sampling", "alternatives"] = Field(
+        "beam", description="beam search, answers drawn at random, or what else could follow a prefix"
+    )
     beam: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="hypotheses kept; 1 is greedy")
     n_best: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="answers a line")
     length_penalty: Annotated[float, Field(ge=0, le=10)] = Field(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regard.decoding.choose import Chosen, continuations, forbid, log_probabilities
+from regard.decoding.choose import Chosen, LogSoftmax, continuations, forbid
 from regard.decoding.diverse import diverse
 from regard.decoding.interface import (
     FREE,
@@ -94,6 +94,7 @@ class _Search:
     def __init__(self, beam: Beam, limits: Tensor, vocabulary: Vocabulary, conditions: Conditions) -> None:
         self.beam, self.eos, self.conditions = beam, vocabulary.eos, conditions
         self.forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.int64, device=limits.device)
+        self.log_softmax = LogSoftmax()
         self.choose = _chooser(beam, vocabulary, conditions)
         self.table = Table(limits, 1, vocabulary, conditions)
         self.found: list[list[Hypothesis]] = [[] for _ in range(len(limits))]
@@ -105,7 +106,7 @@ class _Search:
     def advance(self, logits: Float[Tensor, "R V"]) -> Int[Tensor, "A K"]:
         """From logits to the table after them; returns the rows that its places grow from."""
         table = self.table
-        values = forbid(log_probabilities(logits), self.forbidden)
+        values = forbid(self.log_softmax(logits), self.forbidden)
         filtered = self.conditions.filter(values, table.moment) if self.conditions.filters else values
         parent, token, total, margin = self.choose(filtered, table)
         self._narrow(table.sentence, margin)

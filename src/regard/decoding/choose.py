@@ -17,12 +17,27 @@ _BLOCK = 128  # columns looked at as one, in long rows
 _LONG_ROW = 4096  # columns from which on two stages were measured to be faster than one
 
 
-def log_probabilities(logits: Float[Tensor, "R V"]) -> Float[Tensor, "R V"]:
-    """Log-softmax over the whole vocabulary, in a new tensor of float32 or wider.
+class LogSoftmax:
+    """`log_probabilities` into a tensor that is kept: finding the pages of a new one costs more than the numbers."""
+
+    def __init__(self) -> None:
+        self.room: Tensor | None = None
+
+    def __call__(self, logits: Float[Tensor, "R V"]) -> Float[Tensor, "R V"]:
+        """Overwritten by the next call."""
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        if self.room is None or len(self.room) < len(logits) or self.room.dtype != dtype:
+            self.room = torch.empty(logits.shape, dtype=dtype, device=logits.device)
+        return log_probabilities(logits, self.room[: len(logits)])
+
+
+def log_probabilities(logits: Float[Tensor, "R V"], out: Float[Tensor, "R V"] | None = None) -> Float[Tensor, "R V"]:
+    """Log-softmax over the whole vocabulary, in a new tensor of float32 or wider, or in `out`.
 
     A row of nothing but -inf allows no id and stays so. Raises RegardError for NaN and +inf.
     """
-    normalised = torch.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    normalised = torch.log_softmax(wide, -1) if out is None else torch.log_softmax(wide, -1, out=out)
     broken = normalised[:, 0].isnan()  # one such logit makes the whole row NaN, so the first column tells
     if bool(broken.any()):
         if not bool((logits[broken] == -torch.inf).all()):

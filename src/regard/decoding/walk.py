@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regard.decoding.choose import forbid, log_probabilities
+from regard.decoding.choose import LogSoftmax, forbid
 from regard.decoding.interface import (
     Conditions,
     Event,
@@ -69,6 +69,7 @@ class _Walk:
         self.conditions, self.pick, self.ranking, self.eos = conditions, pick, ranking, vocabulary.eos
         self.forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.int64, device=limits.device)
         self.table = Table(limits, width, vocabulary, conditions)
+        self.log_softmax = LogSoftmax()
         self.places = torch.arange(width, device=limits.device)
         self.found: list[list[Hypothesis | None]] = [[None] * width for _ in range(len(limits))]
         self.margin = self.table.total.new_full((len(limits),), torch.inf)
@@ -76,7 +77,7 @@ class _Walk:
     def advance(self, logits: Float[Tensor, "R V"]) -> Int[Tensor, "A W"]:
         """From logits to the table after them; returns the rows that go on."""
         table, shape = self.table, self.table.total.shape
-        values = forbid(log_probabilities(logits), self.forbidden)
+        values = forbid(self.log_softmax(logits), self.forbidden)
         filtered = self.conditions.filter(values, table.moment) if self.conditions.filters else values
         token, lead = (each.view(shape) for each in self.pick(filtered, table.moment))
         token = torch.where(table.limit[:, None] == 0, self.eos, token)

@@ -21,8 +21,6 @@ from regard.errors import UsageError
 from regard.models.interface import Memory
 from regard.models.transformer import DecoderBlock, TransformerDecoder
 
-FEW = 2**25  # multiply-adds of a step; below, waiting for each other costs threads more than they save
-
 
 class Kept(NamedTuple):
     """What one block attends to in one step: the slots to fill, all slots, and the source."""
@@ -50,8 +48,6 @@ class Engine:
         self.source = Linear([layer for block in modules for layer in (block.look.key, block.look.value)])
         self.norm = norm_of(decoder.norm)
         self.output = Linear((decoder.output,))
-        read_once = sum(weight.numel() for block in modules for weight in block.parameters())
-        self.products = read_once + decoder.output.weight.numel()
 
     def start(self, memory: Memory, watch: bool = False) -> State:
         """The state before any token: one row a sentence. `watch` makes each step say where it looked."""
@@ -71,10 +67,6 @@ class Engine:
             x = step.run(block, x, kept)
         logits = self.output(self.norm(x) if self.norm else x)
         return logits, replace(state, written=step.written, looked=step.looked(), number=number)
-
-    def threads(self, rows: int) -> int:
-        """How many threads a step of so many rows is worth, at most those that torch has."""
-        return 1 if rows * self.products < FEW else torch.get_num_threads()
 
 
 class _Step:

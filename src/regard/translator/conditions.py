@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.config import Decoding
-from regard.decoding import Beam, Greedy, Ranking, Sampling
+from regard.decoding import Alternatives, Beam, Greedy, Ranking, Sampling
 from regard.decoding.filters import NOTHING, BiasedPrefix, Forbidden, ForcedPrefix, MinimumLength, NoRepeat
 from regard.decoding.interface import Conditions, Filter, Observer, Phrase, Strategy
 from regard.errors import DataError
@@ -34,12 +34,15 @@ class Asked:
         return zlib.crc32(repr(self.source).encode())
 
 
-def strategy(decoding: Decoding) -> Strategy:
-    """The search that the settings ask for. Raises UsageError."""
+def strategy(decoding: Decoding, asked: Sequence[Asked] = ()) -> Strategy:
+    """The search that the settings ask for, for these requests. Raises UsageError."""
     ranking = Ranking(decoding.length_penalty, decoding.normalise, decoding.coverage_penalty)
     if decoding.strategy == "sampling":
         chosen = (decoding.temperature, decoding.top_k, decoding.top_p, decoding.min_p, decoding.seed)
         return Sampling(decoding.n_best, *chosen, ranking)
+    if decoding.strategy == "alternatives":
+        positions = torch.tensor([len(each.prefix) for each in asked], dtype=torch.int64)
+        return Alternatives(decoding.n_best, positions, ranking)
     beam = Beam(decoding.beam, decoding.n_best, ranking, decoding.groups, decoding.diversity)
     return Greedy(ranking) if decoding.beam == 1 else beam
 

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from regard.translator.forcing import ForcedScore, force
 from regard.translator.requests import Request
 from regard.translator.results import Answer, Encoded, Translation
 from regard.translator.settle import Search, settled
-from regard.translator.stepping import Start, fast, plain, together
+from regard.translator.stepping import Start, fast, fitting_threads, together
 
 AHEAD = 32  # batches that are read ahead and sorted by length
 NOTHING_ASKED = Asked(())
@@ -219,9 +219,12 @@ class Translator:
         begin = together(members, self.mates.weights, self.mates.average) if self.mates else members[0]
         limits = torch.tensor([limit(each, decoding, self._longest) for each in wanted], dtype=torch.int64)
         observer = Trace(EOS) if trace else None
-        with torch.inference_mode():
+        width = decoding.beam if decoding.strategy == "beam" else decoding.n_best
+        with torch.inference_mode(), fitting_threads(self._models, 0 if decoding.exact else len(wanted) * width):
             step, state = begin(Tokens.of([[*each.source, EOS] for each in wanted]))
-            found = strategy(decoding)(step, state, limits, vocabulary, conditions(wanted, decoding, target, observer))
+            found = strategy(decoding, wanted)(
+                step, state, limits, vocabulary, conditions(wanted, decoding, target, observer)
+            )
         if observer is None:
             return found
         return [replace(each, trace=observer.of(place)) for place, each in enumerate(found)]
@@ -241,8 +244,8 @@ class Translator:
 
     @cached_property
     def _precise(self) -> list[Start]:
-        """The models' own modules in float64, made when they are first needed."""
-        return [partial(plain, copy.deepcopy(model).double()) for model in self._models]
+        """The models in float64, made when they are first needed."""
+        return [fast(copy.deepcopy(model).double()) for model in self._models]
 
     @property
     def longest_source(self) -> int:
