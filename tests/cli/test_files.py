@@ -90,7 +90,7 @@ def test_a_long_line_of_standard_input_is_named(folder: Path) -> None:
     ended = subprocess.run(
         [*REGARD, "translate", str(folder)], input=b"fox\n" + b"x" * 6000, capture_output=True, check=False
     )
-    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert (ended.returncode, ended.stdout.count(b"\n")) == (2, 1)  # the line before it is answered
     assert b"stdin:2: the text has 6,000 tokens" in ended.stderr
 
 

@@ -38,14 +38,17 @@ def info(
     if layers:
         _list_layers(translator, length, depth, as_json)
         return
+    from regard.engine import why_not
     from regard.look.summary import kernels
 
+    reason = why_not(translator.model.decoder)
     facts = {
         "folder": str(run),
         "parameters": sum(parameter.numel() for parameter in translator.model.parameters()),
         "source_tokens": len(translator.tokenizers.source),
         "target_tokens": len(translator.tokenizers.target),
         **{f"score_{name}": kernel for name, kernel in kernels(translator.model).items()},
+        "decoding": f"the modules' own steps: {reason}" if reason else "the engine's steps",
     }
     if as_json:
         typer.echo(json.dumps({**facts, "recipe": translator.recipe.model_dump(mode="json")}, ensure_ascii=False))

@@ -116,7 +116,7 @@ def length() -> Experiment:
     return trained(
         "length",
         "N9",
-        "positions that know distances alone, relative or rotary, carry over to lengths not seen in training; "
+        "positions that know distances alone, relative or rotary ones, carry over to lengths not seen in training; "
         "positions that are added to embeddings do not",
         "about 40 minutes",
         varied=["model.positions"],
@@ -208,7 +208,7 @@ def _judge_length(comparison: Comparison) -> tuple[bool | None, str]:
         f"{name} {_metric(comparison, summary)}" for name, summary in by_name.items()
     )
     worse = [_is_worse(comparison, by_name[one], by_name[other]) for one in added for other in inside]
-    return (None if None in worse else all(worse)), f"{text}."
+    return (True if True in worse else None if None in worse else False), f"{text}."
 
 
 def _and_more(worse: bool | None, gap: float | None, other: float | None) -> bool | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -19,8 +18,6 @@ from regard.engine import EncoderEngine, Engine, why_not
 from regard.models.interface import Decoder, EncoderDecoder, Memory
 from regard.models.interface import State as ModelState
 from regard.models.transformer import TransformerDecoder, TransformerEncoder
-
-FEW = 2**25  # multiply-adds of a step: below, a second thread was measured to slow it down
 
 Begin: TypeAlias = Callable[[Tokens], tuple[Step, State]]
 """Sources to a step function and the state before the first step, a row a source."""
@@ -60,19 +57,6 @@ def fast(model: EncoderDecoder) -> Start:
         return lambda watch: plain(model, watch, encode)
     engine = Engine(model.decoder)
     return lambda watch: lambda sources: (cast(Step, engine.step), engine.start(encode(sources), watch))
-
-
-@contextmanager
-def fitting_threads(models: Sequence[EncoderDecoder], rows: int) -> Iterator[None]:
-    """One thread for steps so small that waiting for another costs more than it computes; else as many as there are."""
-    before = torch.get_num_threads()
-    matrices = (weight for model in models for weight in model.decoder.parameters() if weight.dim() > 1)
-    is_small = rows * sum(weight.numel() for weight in matrices) < FEW
-    torch.set_num_threads(1 if is_small else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def together(members: Sequence[Begin], weights: Sequence[float], average: Average) -> Begin:

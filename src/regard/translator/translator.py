@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,9 +30,11 @@ from regard.translator.folders import Tokenizers, check_size, read_recipe
 from regard.translator.forcing import ForcedScore, force
 from regard.translator.requests import Request
 from regard.translator.results import Answer, Encoded, Translation
-from regard.translator.settle import Search, settled
-from regard.translator.stepping import Start, fast, fitting_threads, together
+from regard.translator.settle import settled
+from regard.translator.stepping import Start, fast, together
+from regard.translator.threads import share_out, side_by_side, work_of_a_row
 
+DOUBLE = 4  # times that an operation in float64 takes as long, about
 AHEAD = 32  # batches that are read ahead and sorted by length
 NOTHING_ASKED = Asked(())
 
@@ -44,6 +46,14 @@ class Mates:
     models: tuple[EncoderDecoder, ...]
     weights: tuple[float, ...]
     average: Average = "probabilities"
+
+
+class Manner(NamedTuple):
+    """How a call is answered."""
+
+    decoding: Decoding
+    batch_size: int
+    trace: bool
 
 
 class Translator:
@@ -130,15 +140,13 @@ class Translator:
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, found {batch_size}")
         decoding = self.decoding(options or {}, beam=beam, n_best=n_best)
-        return self._translate(lines, decoding, batch_size, trace)
+        return self._translate(lines, Manner(decoding, batch_size, trace))
 
-    def _translate(
-        self, lines: Iterable[str | Request], decoding: Decoding, batch_size: int, trace: bool
-    ) -> Iterator[Translation]:
+    def _translate(self, lines: Iterable[str | Request], manner: Manner) -> Iterator[Translation]:
         requests = (Request(line) if isinstance(line, str) else line for line in lines)
         numbered = enumerate(requests, start=1)
-        while chunk := list(islice(numbered, batch_size * AHEAD)):
-            yield from self._translate_chunk(chunk, decoding, batch_size, trace)
+        while chunk := list(islice(numbered, manner.batch_size * AHEAD)):
+            yield from self._translate_chunk(chunk, manner)
 
     def force(
         self,
@@ -168,47 +176,60 @@ class Translator:
             for (_, line), row, states in zip(chunk, rows, memory.states, strict=True):
                 yield Encoded(line, tuple(tokenizer.symbols(row)), states[: len(row)].clone())
 
-    def _translate_chunk(
-        self, chunk: list[tuple[int, Request]], decoding: Decoding, batch_size: int, trace: bool
-    ) -> Iterator[Translation]:
+    def _translate_chunk(self, chunk: list[tuple[int, Request]], manner: Manner) -> Iterator[Translation]:
+        """Of a line that cannot be answered, all lines before it are, and then its fault is raised."""
         ids = self.tokenizers.source.encode_many([request.text for _, request in chunk])
-        wanted = [
-            self._asked(request, row, decoding, f"line {number}")
-            for (number, request), row in zip(chunk, ids, strict=True)
-        ]
+        wanted: list[Asked] = []
+        fault: DataError | None = None
+        for (number, request), row in zip(chunk, ids, strict=True):
+            try:
+                wanted.append(self._asked(request, row, manner.decoding, f"line {number}"))
+            except DataError as error:
+                fault = error
+                break
+        chunk = chunk[: len(wanted)]
         texts = [place for place, (_, request) in enumerate(chunk) if not is_blank(request.text)]
-        found = self._settled([wanted[place] for place in texts], decoding, batch_size, trace)
+        found = self._settled([wanted[place] for place in texts], manner)
         by_place = dict(zip(texts, found, strict=True))
         for place, (_, request) in enumerate(chunk):
             yield self._translation(request, ids[place], by_place.get(place))
+        if fault:
+            raise fault
 
     def search(self, sources: Sequence[Sequence[int]], decoding: Decoding | None = None) -> list[list[Hypothesis]]:
         """Ids without bos and eos to hypotheses, one list a source; `decoding` None: as the recipe says."""
         wanted = [Asked(tuple(source)) for source in sources]
-        together = max(len(wanted), 1)
-        found = self._settled(wanted, decoding or self.recipe.decoding, together, trace=False)
+        manner = Manner(decoding or self.recipe.decoding, max(len(wanted), 1), trace=False)
+        found = self._settled(wanted, manner)
         return [each.hypotheses for each, _ in found]
 
-    def _settled(
-        self, wanted: Sequence[Asked], decoding: Decoding, batch_size: int, trace: bool
-    ) -> list[tuple[Found, bool]]:
+    def _settled(self, wanted: Sequence[Asked], manner: Manner) -> list[tuple[Found, bool]]:
         """What was found for each, and whether the engine alone could not tell (see settle.py)."""
 
-        def search(models: Sequence[Start], batch_size: int) -> Search:
-            def in_batches(places: Sequence[int]) -> list[Found]:
-                by_length = sorted(places, key=lambda place: len(wanted[place].source))
-                found: dict[int, Found] = {}
-                for start in range(0, len(by_length), batch_size):
-                    batch = by_length[start : start + batch_size]
-                    answers = self._search(models, [wanted[place] for place in batch], decoding, trace)
-                    found |= dict(zip(batch, answers, strict=True))
-                return [found[place] for place in places]
+        def fast(places: Sequence[int]) -> list[Found]:
+            return self._in_batches([wanted[place] for place in places], manner, self._engines, self._work)
 
-            return in_batches
+        def precise(places: Sequence[int]) -> list[Found]:
+            return self._in_batches([wanted[place] for place in places], manner, self._precise, DOUBLE * self._work)
 
+        if manner.decoding.exact:
+            return [(found, True) for found in precise(range(len(wanted)))]
+        return settled(len(wanted), fast, precise)
+
+    def _in_batches(self, wanted: Sequence[Asked], manner: Manner, models: Sequence[Start], work: int) -> list[Found]:
+        """Searched in batches of about equal lengths, side by side (see threads.py); found in the order wanted."""
+        decoding, size = manner.decoding, manner.batch_size
+        by_length = sorted(range(len(wanted)), key=lambda place: len(wanted[place].source))
+        batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        rows = decoding.beam if decoding.strategy == "beam" else decoding.n_best
+        parts, each = share_out(batches, rows, work)
         if decoding.exact:
-            return [(found, True) for found in search(self._precise, 1)(range(len(wanted)))]
-        return settled(len(wanted), search(self._engines, batch_size), search(self._precise, batch_size))
+            parts, each = [[place] for place in by_length], 1
+        answers = side_by_side(
+            lambda part: self._search(models, [wanted[place] for place in part], decoding, manner.trace), parts, each
+        )
+        found = dict(zip(chain(*parts), chain(*answers), strict=True))
+        return [found[place] for place in range(len(wanted))]
 
     def _search(self, models: Sequence[Start], wanted: Sequence[Asked], decoding: Decoding, trace: bool) -> list[Found]:
         forbidden = (PAD, BOS) if decoding.replace_unknown else (PAD, BOS, UNK)
@@ -219,8 +240,7 @@ class Translator:
         begin = together(members, self.mates.weights, self.mates.average) if self.mates else members[0]
         limits = torch.tensor([limit(each, decoding, self._longest) for each in wanted], dtype=torch.int64)
         observer = Trace(EOS) if trace else None
-        width = decoding.beam if decoding.strategy == "beam" else decoding.n_best
-        with torch.inference_mode(), fitting_threads(self._models, 0 if decoding.exact else len(wanted) * width):
+        with torch.inference_mode():
             step, state = begin(Tokens.of([[*each.source, EOS] for each in wanted]))
             found = strategy(decoding, wanted)(
                 step, state, limits, vocabulary, conditions(wanted, decoding, target, observer)
@@ -237,6 +257,10 @@ class Translator:
     def _longest(self) -> int | None:
         """The most positions that every decoder has; None: any number."""
         return min((model.decoder.longest for model in self._models if model.decoder.longest), default=None)
+
+    @cached_property
+    def _work(self) -> int:
+        return work_of_a_row(self._models)
 
     @cached_property
     def _engines(self) -> list[Start]:
