@@ -69,6 +69,15 @@ def test_what_comes_near_a_tie_is_settled_in_float64(translator: Translator, mon
     assert told(settled) == told(usual)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_changed_weights_answer_at_once(exact: bool) -> None:
+    translator, other = untrained(), untrained(seed=5)
+    before = list(translator.translate(LINES, options={"exact": exact}))
+    translator.model.load_state_dict(other.model.state_dict())
+    after = list(translator.translate(LINES, options={"exact": exact}))
+    assert told(after) == told(list(other.translate(LINES))) != told(before)
+
+
 def test_a_tie_is_settled_the_same_way_in_any_batch() -> None:
     translator = untrained()
     decoder = translator.model.decoder

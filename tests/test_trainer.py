@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import torch
 from regard import trainer
 from regard.config import merge
 from regard.errors import ModelFolderError, RecipeError, TrainingError, UsageError, UserError
+from regard.metrics.evaluate import evaluate
+from regard.metrics.scoring import Score
+from regard.text.pairs import Pair
 from regard.trainer import Listener
 from regard.training.checkpoint import list_checkpoints, load_checkpoint
 from regard.training.loop import Interrupted
@@ -158,6 +162,24 @@ def test_a_checkpoint_is_a_model_folder(pairs: Path, tmp_path: Path) -> None:
     newest = list_checkpoints(tmp_path / "run")[-1]
     [answer] = Translator.load(newest).translate(["aej"])
     assert answer.source == "aej"
+
+
+def test_a_checkpoint_is_validated_with_its_own_weights(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+
+    def watched(translator: Translator, held_out: list[Pair], *, beam: int) -> Score:
+        fresh = Translator(copy.deepcopy(translator.model), translator.tokenizers, translator.recipe)
+        lines = [pair.source for pair in held_out]
+        texts = [[each.text for each in one.translate(lines, beam=beam)] for one in (translator, fresh)]
+        assert texts[0] == texts[1]
+        told.append(texts[0])
+        return evaluate(translator, held_out, beam=beam)
+
+    monkeypatch.setattr("regard.trainer.evaluate", watched)
+    trainer.train(merge(of(pairs), {"training": {"learning_rate": 0.05}}), tmp_path / "run")
+    assert told[0] != told[1]  # it did learn between them
 
 
 def test_two_pairs_are_enough(tmp_path: Path) -> None:

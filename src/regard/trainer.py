@@ -159,7 +159,8 @@ def _validator(origin: Origin, translator: Translator, tell: Callable[[Event], N
     def validate(model: EncoderDecoder) -> Validation:
         model.eval()
         numbers = {"loss": mean_loss(model, encoded, data.tokens_per_batch)}
-        numbers |= evaluate(translator, pairs, beam=1).values
+        now = Translator(model, translator.tokenizers, translator.recipe)  # a translator copies weights when it answers
+        numbers |= evaluate(now, pairs, beam=1).values
         return Validation(_worth(training.metric, numbers), numbers)
 
     return validate

@@ -5,9 +5,9 @@ from itertools import chain
 
 import pytest
 import torch
-from small import untrained
 
 from regard.translator.threads import FEW, share_out, side_by_side, threads, work_of_a_row
+from small import untrained
 
 LARGE = FEW  # the work of a row that is worth a thread alone
 

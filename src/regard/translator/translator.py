@@ -59,7 +59,8 @@ class Manner(NamedTuple):
 class Translator:
     """A model with its tokenizers and recipe. `Translator.load("runs/pairs").translate(["hello"])`.
 
-    `mates` decide together with the model; they have its tokenizers.
+    `mates` decide together with the model; they have its tokenizers. The weights are copied when a text is first
+    answered. Changes by torch's in-place operations are noticed; after an optimiser's step make a new translator.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Translator:
         self.tokenizers = tokenizers
         self.recipe = recipe
         self.mates = mates
+        self._kept: dict[torch.dtype, tuple[list[tuple[int, int]], list[Start]]] = {}
 
     @staticmethod
     def load(folder: str | Path) -> Translator:
@@ -262,14 +264,26 @@ class Translator:
     def _work(self) -> int:
         return work_of_a_row(self._models)
 
-    @cached_property
+    @property
     def _engines(self) -> list[Start]:
-        return [fast(model) for model in self._models]
+        return self._built(torch.float32)
 
-    @cached_property
+    @property
     def _precise(self) -> list[Start]:
-        """The models in float64, made when they are first needed."""
-        return [fast(copy.deepcopy(model).double()) for model in self._models]
+        """The models in float64."""
+        return self._built(torch.float64)
+
+    def _built(self, dtype: torch.dtype) -> list[Start]:
+        """Made when they are first needed, from the weights as they then are, and again when these have changed."""
+        now = [(weight.data_ptr(), weight._version) for model in self._models for weight in model.state_dict().values()]
+        before, starts = self._kept.get(dtype, (None, []))
+        if before != now:
+            models = (
+                self._models if dtype == torch.float32 else [copy.deepcopy(each).to(dtype) for each in self._models]
+            )
+            starts = [fast(model) for model in models]
+            self._kept[dtype] = now, starts
+        return starts
 
     @property
     def longest_source(self) -> int:
