@@ -85,10 +85,13 @@ def test_score_prints_every_way_of_counting(folder: Path, tmp_path: Path, capsys
     assert "any" in shown
 
 
-def test_info_and_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_and_verify(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["info", str(folder), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["recipe"]["model"]["size"] == 16
+    assert facts["decoding"] == "the engine's steps"
+    assert run(["info", str(saved(tmp_path, untrained({"model": {"score": "additive"}})))]) == 0
+    assert "the modules' own steps: the engine needs a score that is a plain product" in capsys.readouterr().out
     assert run(["info", str(folder)]) == 0
     assert run(["info", "--settings"]) == 0
     assert "model.layers" in capsys.readouterr().out

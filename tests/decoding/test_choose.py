@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from regard.decoding.choose import best, forbid, log_probabilities
+from regard.decoding.choose import LogSoftmax, best, forbid, log_probabilities
 from regard.errors import RegardError
 
 
@@ -72,3 +72,18 @@ def test_what_is_not_a_number_is_an_error(broken: float, column: int) -> None:
     logits[1, column] = broken
     with pytest.raises(RegardError, match="not numbers"):
         log_probabilities(logits)
+
+
+def test_a_kept_tensor_gives_the_same_bits_and_leaves_the_logits_alone() -> None:
+    kept = LogSoftmax()
+    for rows, dtype in (
+        (4, torch.float32),
+        (9, torch.float32),
+        (2, torch.float32),
+        (3, torch.bfloat16),
+        (5, torch.float64),
+    ):
+        logits = torch.randn(rows, 50).to(dtype)
+        before = logits.clone()
+        assert torch.equal(kept(logits), log_probabilities(before))
+        assert torch.equal(logits, before)
