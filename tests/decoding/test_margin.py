@@ -48,7 +48,7 @@ def test_what_is_surer_than_the_error_does_not_change(strategy: Strategy, make: 
     # Each logit is off by at most `error`, its log-probability by twice that, a sum of 8 of them by 16 times, and the
     # difference of two sums by twice as much again.
     bound, sure = 32 * error, 0
-    for seed in range(15):
+    for seed in range(6):
         logits = random_logits(7, seed)
         exact = search(strategy, logits, conditions)
         nearly = search(strategy, disturbed(logits, error, seed), conditions)
@@ -56,7 +56,7 @@ def test_what_is_surer_than_the_error_does_not_change(strategy: Strategy, make: 
             same = [each.ids for each in one.hypotheses] == [each.ids for each in other.hypotheses]
             sure += one.margin > bound
             assert same or max(one.margin, other.margin) <= bound
-    assert sure > 10  # the test says something
+    assert sure > 5  # the test says something
 
 
 def required() -> Conditions:
