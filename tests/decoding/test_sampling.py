@@ -70,6 +70,13 @@ def test_the_seed_and_the_key_are_all_that_matters() -> None:
     assert [found.hypotheses for found in other] != [found.hypotheses for found in together]
 
 
+def test_sentences_and_samples_draw_apart() -> None:
+    one, other = search(Sampling(30), constant, [1, 1], [0, 1], len(ROW))
+    drawn_by = [[hypothesis.ids for hypothesis in found.hypotheses] for found in (one, other)]
+    assert drawn_by[0] != drawn_by[1]
+    assert len({tuple(ids) for ids in drawn_by[0]}) > 1
+
+
 def test_reported_probabilities_are_the_models_own() -> None:
     logits = random_logits(8, 6)
     options = Sampling(4, temperature=1.7, top_k=4)
