@@ -38,6 +38,16 @@ def test_they_run_and_say_what_was_found(name: str, tmp_path: Path) -> None:
         assert all(len(row) == len(table.head) for row in table.rows)
 
 
+@pytest.mark.parametrize(
+    ("recurrent", "verdict"),
+    [([55, 56, 56, 57, 57, 58, 900], True), ([140, 150, 155, 158, 160, 165, 170], None), ([300] * 7, False)],
+)
+def test_n10_the_growth_of_time_is_judged_beyond_its_noise(recurrent: list[float], verdict: bool | None) -> None:
+    transformer = [40.0, 150.0, 152.0, 155.0, 157.0, 160.0, 161.0]
+    growth = {"transformer": transformer, "recurrent": recurrent, "convolutional": [30.0] * 7}
+    assert paths._grows_fastest("transformer", growth) is verdict
+
+
 def test_n10_the_first_symbol_is_known_where_a_path_leads_there() -> None:
     encoder = paths._encoder("transformer", {}, seed=1)
     assert paths.recall(encoder, 3, seed=1) > 0.9

@@ -13,7 +13,7 @@ RECIPES: dict[str, Experiment] = {
     "norm-position": trainings.norm_position(),
     "norms-on-text": trainings.norms_on_text(),
     "length": trainings.length(),
-    "paths": Experiment("paths", "N10", paths.CLAIM, "about 2 minutes", paths.run),
+    "paths": Experiment("paths", "N10", paths.CLAIM, "about 3 minutes", paths.run),
     "teacher-forcing": Experiment("teacher-forcing", "N15", forcing.CLAIM, "about 2 minutes", forcing.run),
 }
 
