@@ -24,6 +24,6 @@ from regard.config.recipe import Decoding as Decoding
 from regard.config.recipe import Recipe as Recipe
 from regard.config.recipe import Side as Side
 from regard.config.recipe import Tokenizers as Tokenizers
-from regard.config.recipe import Training as Training
 from regard.config.section import Section as Section
 from regard.config.toml import toml_value as toml_value
+from regard.config.training import Training as Training

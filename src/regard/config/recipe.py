@@ -1,4 +1,4 @@
-"""A Recipe: every setting of a run but those of the model, typed, frozen, strict; the model's are in model.py."""
+"""A Recipe: every setting of a run, typed, frozen, strict. The model and training have files of their own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from regard.config.model import Model
-from regard.config.section import Positive, Section, Share, Text, Texts, TwoTexts, Unset
+from regard.config.section import Positive, Section, Text, Texts, TwoTexts
 from regard.config.toml import toml_lines
+from regard.config.training import Training
 
 
 class Data(Section):
@@ -51,39 +52,6 @@ class Tokenizers(Section):
     source: Side
     target: Side
     joint: bool = Field(False, description="one tokenizer, with the source's settings, trained on both sides")
-
-
-class Training(Section):
-    """How long, how fast, and what is kept."""
-
-    steps: Positive = Field(description="optimiser steps")
-    max_minutes: Annotated[Annotated[float, Field(gt=0)] | None, Unset] = Field(
-        None,
-        description="end after this long if that comes first; the schedule is shortened with it "
-        "(results then depend on the machine)",
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of weights, order and dropout")
-    optimiser: Literal["adam", "adamw"] = Field("adamw", description="adam: no weight decay")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="the highest of the schedule")
-    schedule: Literal["inverse_sqrt", "linear", "cosine", "constant"] = Field("cosine", description="after the warm-up")
-    warmup: Annotated[int, Field(ge=0, le=10**9)] = Field(description="steps from 0 to the learning rate")
-    beta1: Share = Field(0.9, description="of Adam")
-    beta2: Share = Field(0.98, description="of Adam")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW, for matrices only")
-    label_smoothing: Share = Field(0.1, description="share of the probability spread over the vocabulary")
-    clip: Annotated[Annotated[float, Field(gt=0)] | None, Unset] = Field(
-        1.0, description="longest gradient; none: not clipped"
-    )
-    accumulate: Positive = Field(1, description="batches whose gradients are added before a step")
-    checkpoint_every: Positive = Field(description="steps between checkpoints; each is validated")
-    patience: Annotated[Positive | None, Unset] = Field(
-        None, description="stop after this many checkpoints that are no better"
-    )
-    average: Positive = Field(5, description="last checkpoints whose weights are averaged at the end")
-    metric: Literal["loss", "wer", "per", "bleu", "chrf"] = Field(
-        description="which number makes a checkpoint the best"
-    )
-    valid_pairs: Positive = Field(1000, description="development pairs that are decoded at a checkpoint, at most")
 
 
 class Decoding(Section):
