@@ -14,7 +14,7 @@ import pytest
 from regard.cli import run
 from regard.lab.finding import Experiment, Finding
 from regard.lab.recipes import RECIPES
-from regard.lab.table import Table
+from regard.look.html import Table
 
 SIZES = ("model.size=8", "model.layers=1", "model.heads=1", "model.inner=8", "training.valid_pairs=10")
 LIMITS = ("data.tokens_per_batch=200", "decoding.limit_extra=2", "decoding.limit_factor=0.1", "data.hold_out=0.2")

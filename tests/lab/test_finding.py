@@ -11,7 +11,7 @@ from regard.config import Settings
 from regard.lab.budget import Budget
 from regard.lab.compare import Comparison
 from regard.lab.finding import Asked, Experiment, Finding, conduct, in_words, page, trained
-from regard.lab.table import Table
+from regard.look.html import Table
 from regard.trainer import Listener
 
 TABLE = Table("Counted", ("what", "number"), (("<b>", "1"),))

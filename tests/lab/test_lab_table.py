@@ -6,13 +6,15 @@ import pytest
 from by_hand import plan, result
 
 from regard.lab.files import contents
-from regard.lab.html import table as as_html
-from regard.lab.looking import Look
-from regard.lab.pictures import curves, heat_map, scatters
+from regard.lab.pictures import curves, scatters
 from regard.lab.question import differences, read_question
 from regard.lab.report import page
 from regard.lab.summary import Summary, summarise, verdict
-from regard.lab.table import WIDTH, Table, as_text, quality_in_words, runs, short, tables, varied
+from regard.lab.table import WIDTH, as_text, quality_in_words, runs, short, tables, varied
+from regard.look.html import Table
+from regard.look.html import table as as_html
+from regard.look.sentence import Look
+from regard.look.svg import heat_map
 
 
 def summaries(values: dict[str, list[float | None]], metric: str = "wer", seeds: int = 2) -> list[Summary]:

@@ -12,8 +12,8 @@ from regard.attention.attend import Attend
 from regard.attention.record import recorded
 from regard.attention.scores import SCORES
 from regard.data.tokens import Tokens
-from regard.lab.looking import END, attention, look, sentence_to_show
 from regard.lab.measure import Result, curve, read_result, training_speed
+from regard.look.sentence import END, attention, look, sentence_to_show
 from regard.models import DECODERS, ENCODERS
 from regard.models.interface import Decoder, Memory, State
 from regard.text.tokenizer import BOS, EOS

@@ -14,14 +14,15 @@ from textwrap import fill
 
 from regard.config import Settings, merge
 from regard.folder import write_file
-from regard.lab import html
 from regard.lab.budget import Budget
 from regard.lab.compare import REPORT, Comparison, compare
 from regard.lab.files import to_bytes
 from regard.lab.grid import named
 from regard.lab.plan import make_folder
 from regard.lab.question import Question
-from regard.lab.table import WIDTH, Table, as_text, tables
+from regard.lab.table import WIDTH, as_text, tables
+from regard.look import html
+from regard.look.html import Table
 from regard.trainer import Listener
 
 JSON, PAGE = "finding.json", "finding.html"

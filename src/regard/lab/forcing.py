@@ -20,7 +20,7 @@ from regard.config import Model, Settings, build_section, merge
 from regard.data.tasks import TASKS, draw
 from regard.data.tokens import Batch, Tokens
 from regard.lab.finding import Asked, Finding
-from regard.lab.table import Table
+from regard.look.html import Table
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.lab.looking import Look, look, sentence_to_show
 from regard.lab.plan import Plan, Planned
 from regard.lab.statistics import at
+from regard.look.sentence import Look, look, sentence_to_show
 from regard.metrics.evaluate import score_answers
 from regard.text.pairs import Pair
 from regard.training.journal import Event, Journal

@@ -18,7 +18,8 @@ from torch.nn import functional
 from regard.config import Model, Settings, build_section, merge
 from regard.data.tokens import Tokens
 from regard.lab.finding import Asked, Finding
-from regard.lab.table import NOTHING, Table, short
+from regard.lab.table import NOTHING, short
+from regard.look.html import Table
 from regard.models import ENCODERS
 from regard.models.interface import Encoder
 from regard.trainer import Listener

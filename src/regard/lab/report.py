@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from html import escape
 
 from regard.config import Settings, toml_value
-from regard.lab import html
 from regard.lab.measure import Result
-from regard.lab.pictures import curves, heat_map, scatters
+from regard.lab.pictures import curves, scatters
 from regard.lab.plan import Plan
 from regard.lab.question import leaves
 from regard.lab.summary import Summary
-from regard.lab.table import Table, quality_in_words, runs, tables, varied
+from regard.lab.table import quality_in_words, runs, tables, varied
+from regard.look import html
+from regard.look.html import Table
+from regard.look.svg import heat_map
 
 MOST_LOOKS = 24  # heat maps on a page
 

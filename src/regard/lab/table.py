@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from regard.lab.measure import Result
 from regard.lab.plan import Plan
 from regard.lab.statistics import Spread
 from regard.lab.summary import LOWER_IS_BETTER, SECOND, Summary, verdict
+from regard.look.html import Table
 
 WIDTH = 100  # columns of a terminal
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 NOTHING = "-"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text in rows. `words` are the columns that hold words and stand to the left; notes say what numbers mean."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: tuple[int, ...] = (0,)
-    notes: tuple[str, ...] = ()
 
 
 def tables(plan: Plan, summaries: Sequence[Summary]) -> list[Table]:

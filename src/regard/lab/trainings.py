@@ -10,7 +10,7 @@ from regard.lab.compare import Comparison
 from regard.lab.finding import Experiment, trained
 from regard.lab.statistics import margin
 from regard.lab.summary import LOWER_IS_BETTER, Summary
-from regard.lab.table import Table
+from regard.look.html import Table
 
 SMALL_AND_LARGE = (60, 240)  # tokens of a batch: one pair, half a dozen
 QUICK: Settings = {"training": {"checkpoint_every": 100, "valid_pairs": 300}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from regard import __version__
-from regard.lab.table import Table
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5b616e; --line: #d5d9e0; --mark: #0072b2; }
@@ -31,6 +31,17 @@ dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; }
 """
 # A browser that reads this loads nothing but what stands in the page itself.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows. `words` are the columns that hold words and stand to the left; notes say what numbers mean."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)
+    notes: tuple[str, ...] = ()
 
 
 def document(title: str, parts: Sequence[str]) -> bytes:
