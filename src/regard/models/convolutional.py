@@ -22,7 +22,7 @@ from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.norms import NoNorm, Norm, make_norm
 from regard.layers.residual import Residual
-from regard.models.interface import Costs, Decoder, Encoder, Memory, State
+from regard.models.interface import Costs, Encoder, Memory, ReadoutDecoder, State
 
 HALF = math.sqrt(0.5)  # keeps the variance of a sum of two
 
@@ -112,7 +112,7 @@ class ConvolutionalState:
         return ConvolutionalState(blocks, self.source_lengths.index_select(0, rows), self.position)
 
 
-class ConvolutionalDecoder(Decoder):
+class ConvolutionalDecoder(ReadoutDecoder):
     """Gated convolutions that look back, each followed by a look at the memory; logits.
 
     A step computes one position from a window a layer: as much work at the end of a long text as at its start.
@@ -131,13 +131,13 @@ class ConvolutionalDecoder(Decoder):
         if share_output:
             self.output.weight = self.embed.table.weight
 
-    def forward(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T V"]:
+    def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:
         """Teacher forcing. The ids are padded on the right, so looking back never meets padding."""
         x = embedded = self.embed(previous.ids)
         may_attend = length_mask(memory.lengths, memory.states.shape[1])
         for block in self.blocks:
             x = block(x, embedded, memory.states, may_attend, previous.is_real)
-        return self.output(self.norm(x, previous.is_real))  # type: ignore[no-any-return]
+        return self.norm(x, previous.is_real)  # type: ignore[no-any-return]
 
     def start(self, memory: Memory) -> ConvolutionalState:
         """Projects the source once; steps only read it."""

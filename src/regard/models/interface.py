@@ -87,6 +87,24 @@ class Decoder(nn.Module, ABC):
         """Logits [B, V] for the token after `last_ids`, and the state that includes them."""
 
 
+class ReadoutDecoder(Decoder):
+    """A decoder whose logits are one product of its last states: a loss may then be had without all of the logits.
+
+    `output` maps states to logits.
+    """
+
+    output: nn.Linear
+
+    @abstractmethod
+    def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:
+        """What `output` is applied to, for the token after each of the previous ones; none depends on a later one."""
+
+    def forward(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T V"]:
+        """Teacher forcing: `output` of the states."""
+        logits: Tensor = self.output(self.states(previous, memory))
+        return logits
+
+
 class EncoderDecoder(nn.Module):
     """An encoder and a decoder that reads its memory (claim N16)."""
 

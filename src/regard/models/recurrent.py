@@ -25,7 +25,7 @@ from regard.layers.embedding import Embedding
 from regard.layers.norms import NoNorm, Norm, make_norm
 from regard.layers.recurrent import CELLS, BothWays, Cell, CellState, backwards_order
 from regard.layers.residual import Residual
-from regard.models.interface import Costs, Decoder, Encoder, Memory, State
+from regard.models.interface import Costs, Encoder, Memory, ReadoutDecoder, State
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class RecurrentState:
         return RecurrentState(layers, readout, self.source.select(rows), lengths, self.position)
 
 
-class RecurrentDecoder(Decoder):
+class RecurrentDecoder(ReadoutDecoder):
     """Recurrent layers and one attention (`look`) to any encoder's memory, then a readout and logits.
 
     before: the top layer's last state asks; the cells read [embedding; context]; the readout [top; context; embedding].
@@ -150,7 +150,7 @@ class RecurrentDecoder(Decoder):
         if share_output:
             self.output.weight = self.embed.table.weight
 
-    def forward(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T V"]:
+    def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:
         """Teacher forcing: step by step up to the readouts, or all at once where no step waits for what was seen."""
         state, x = self.start(memory), self.embed(previous.ids)
         may_attend = _may_attend(state)
@@ -159,7 +159,7 @@ class RecurrentDecoder(Decoder):
         else:
             top = self._run(x, state.layers, previous.is_real)
             readouts = self._read(top, self.look(top, state.source, may_attend), x)
-        return self._logits(readouts)
+        return self.inner_dropout(readouts)  # type: ignore[no-any-return]
 
     def start(self, memory: Memory) -> RecurrentState:
         """Projects the source once. A source without tokens has mean 0."""
@@ -178,7 +178,7 @@ class RecurrentDecoder(Decoder):
         assert isinstance(state, RecurrentState)
         x = self.embed(last_ids[:, None], first=state.position)[:, 0]
         readout, _, state = self._one(x, state, _may_attend(state))
-        return self._logits(readout), state
+        return self.output(self.inner_dropout(readout)), state
 
     def _one(
         self, x: Tensor, state: RecurrentState, may_attend: Tensor | None
@@ -234,10 +234,6 @@ class RecurrentDecoder(Decoder):
         seen = (top, context, x) if self.looks_before else (top, context)
         readout: Tensor = self.readout(torch.cat(seen, dim=-1)).tanh()
         return readout
-
-    def _logits(self, readout: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.inner_dropout(readout))
-        return logits
 
     def _cells(self) -> list[Cell]:
         return [cast(Cell, cell) for cell in self.cells]

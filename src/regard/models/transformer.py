@@ -18,7 +18,7 @@ from regard.layers.embedding import Embedding
 from regard.layers.feed_forward import FeedForward
 from regard.layers.norms import NoNorm, Norm, make_norm
 from regard.layers.residual import Residual
-from regard.models.interface import Costs, Decoder, Encoder, Memory, State
+from regard.models.interface import Costs, Encoder, Memory, ReadoutDecoder, State
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class TransformerState:
         return TransformerState(blocks, self.source_lengths.index_select(0, rows), self.position)
 
 
-class TransformerDecoder(Decoder):
+class TransformerDecoder(ReadoutDecoder):
     """Masked self-attention, attention to the memory, feed-forward, logits (claims N14, N15)."""
 
     def __init__(
@@ -110,13 +110,13 @@ class TransformerDecoder(Decoder):
         if share_output:
             self.output.weight = self.embed.table.weight
 
-    def forward(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T V"]:
+    def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:
         """Teacher forcing. The ids are padded on the right, so looking back never meets padding."""
         x = self.embed(previous.ids)
         may_attend = length_mask(memory.lengths, memory.states.shape[1])
         for block in self.blocks:
             x = block(x, memory.states, may_attend, previous.is_real)
-        return self.output(self.norm(x, previous.is_real))  # type: ignore[no-any-return]
+        return self.norm(x, previous.is_real)  # type: ignore[no-any-return]
 
     def start(self, memory: Memory) -> TransformerState:
         """Projects the source once; steps only read it."""
