@@ -22,11 +22,24 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     batch_size: int = 64,
 ) -> Score:
-    """Each distinct source is answered once; `beam` and `options` as for `Translator.translate`."""
+    """Answers of `answer_pairs`, scored by `score_answers`."""
+    answers = answer_pairs(translator, pairs, beam=beam, options=options, batch_size=batch_size)
+    return score_answers(translator, pairs, answers)
+
+
+def answer_pairs(
+    translator: Translator,
+    pairs: Sequence[Pair],
+    *,
+    beam: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+) -> list[str]:
+    """An answer for each pair's source; each distinct one is decoded once. `beam`, `options` as for `translate`."""
     sources = list(dict.fromkeys(pair.source for pair in pairs))
     answers = translator.translate(sources, beam=beam, options=options, batch_size=batch_size)
     found = {answer.source: answer.text for answer in answers}
-    return score_answers(translator, pairs, [found[pair.source] for pair in pairs])
+    return [found[pair.source] for pair in pairs]
 
 
 def score_answers(translator: Translator, pairs: Sequence[Pair], answers: Sequence[str]) -> Score:
