@@ -52,10 +52,14 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def seal(folder: Path, names: Sequence[str]) -> None:
-    """Writes MANIFEST.json with the size and SHA-256 of each named file (relative, `/` between parts)."""
+    """Syncs the named files (relative, `/` between parts), then writes their size and SHA-256 to MANIFEST.json."""
     with _explained(folder, 0):
-        files = {name: ((folder / name).stat().st_size, _sha256(folder / name)) for name in names}
-    write_file(folder / MANIFEST, _manifest_text(files).encode())
+        files = {folder / name for name in names}
+        for path in sorted(files | {above for file in files for above in file.parents if folder in above.parents}):
+            _sync(path)
+        _sync(folder)
+        listed = {name: ((folder / name).stat().st_size, _sha256(folder / name)) for name in names}
+    write_file(folder / MANIFEST, _manifest_text(listed).encode())
 
 
 def verify(folder: Path, required: Collection[str] = ()) -> None:
@@ -81,9 +85,7 @@ def new_folder(final: Path, write: Callable[[Path], None], *, needed: int = 0) -
     Raises StorageError; then all is as it was (if only the last sync of the parent failed, the new folder stands).
     """
     with _explained(final, needed):
-        for folder in reversed([above for above in final.parents if not above.is_dir()]):
-            folder.mkdir(exist_ok=True)
-            _sync(folder.parent)
+        _make_folders(final.parent)
         if shutil.disk_usage(final.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if final.exists() and not (final / MANIFEST).exists():  # perhaps somebody's home folder
@@ -91,20 +93,37 @@ def new_folder(final: Path, write: Callable[[Path], None], *, needed: int = 0) -
         with _only_writer(final.parent) as temporary:
             os.mkdir(temporary)
             write(temporary)
-            paths = sorted(temporary.rglob("*"))
-            for path in (*paths, temporary):
-                _sync(path)
-            seal(temporary, [path.relative_to(temporary).as_posix() for path in paths if path.is_file()])
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            seal(temporary, [path.relative_to(temporary).as_posix() for path in files])
             verify(temporary)
             if final.exists():
                 os.rename(final, final.with_name(f"{ASIDE}{final.name}"))
             os.rename(temporary, final)
 
 
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it that are missing, to last: their names are synced too. Raises StorageError."""
+    with _explained(folder, 0):
+        _make_folders(folder)
+
+
 def remove_folder(folder: Path) -> None:
     """Deletes a folder so that no half of it is ever seen under its name. Raises StorageError."""
     with _explained(folder, 0), _only_writer(folder.parent) as leftover:
         os.rename(folder, leftover)
+
+
+def rename_folder(folder: Path, name: str) -> Path:
+    """Gives a folder another name in the same place and returns it there; what had that name is deleted.
+
+    Raises StorageError.
+    """
+    renamed = folder.with_name(name)
+    with _explained(folder, 0), _only_writer(folder.parent) as leftover:
+        if renamed.exists():
+            os.rename(renamed, leftover)
+        os.rename(folder, renamed)
+    return renamed
 
 
 def recover(parent: Path) -> None:
@@ -121,25 +140,41 @@ def _only_writer(parent: Path) -> Iterator[Path]:
     try:
         with suppress(OSError):  # some network disks lock no folders: there, one writer a folder is up to the user
             fcntl.flock(handle, fcntl.LOCK_EX)
-        _tidy(parent)
+        _tidy(parent, handle)
         try:
             yield parent / f"{PARTIAL}{secrets.token_hex(8)}"
             os.fsync(handle)
         finally:
-            _tidy(parent)
+            _tidy(parent, handle)
     finally:
         os.close(handle)
 
 
-def _tidy(parent: Path) -> None:
+def _tidy(parent: Path, handle: int) -> None:
     for aside in parent.glob(f"{ASIDE}*"):
         final = parent / aside.name.removeprefix(ASIDE)
         os.rename(aside, parent / f"{PARTIAL}{secrets.token_hex(8)}" if final.exists() else final)
-    for leftover in parent.glob(f"{PARTIAL}*"):
+    leftovers = list(parent.glob(f"{PARTIAL}*"))
+    if leftovers:  # a dead writer may have left renames unsynced: files must not go while their folder could come back
+        os.fsync(handle)
+    for leftover in leftovers:
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _make_folders(folder: Path) -> None:
+    """A folder that is there tells that the names above it are synced; its own may wait for that still."""
+    if not folder.is_dir():
+        above = folder.absolute().parent
+        above.mkdir(parents=True, exist_ok=True)
+        for each in (each for each in above.parents if each.stat().st_dev == above.stat().st_dev):
+            with suppress(PermissionError):  # what we may not read we did not make
+                _sync(each)
+        folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):
+        _sync(folder.parent)
 
 
 def _sync(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Tensor
 
 from regard.errors import ModelFolderError, TrainingError
-from regard.folder import MANIFEST, new_folder, recover, remove_folder, verify, write_new
+from regard.folder import MANIFEST, new_folder, recover, remove_folder, rename_folder, verify, write_new
 from regard.models.weights import not_finite, read_weights, save_weights
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ else:
     JSON = object  # a type within itself is more than checkers at run time follow
 
 WEIGHTS, OPTIMISER, STATE = "model.safetensors", "training.safetensors", "state.json"
+BROKEN = ".broken"  # 00000500.broken: a checkpoint that did not load
+SPARE = 2  # the newest, and one to fall back on if it does not load
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,31 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(step, read_weights(folder / WEIGHTS), read_weights(folder / OPTIMISER), state)
 
 
+def newest_good(run: Path) -> tuple[Checkpoint | None, list[ModelFolderError]]:
+    """The newest checkpoint that loads (None if there is no checkpoint at all), and the faults of the newer ones.
+
+    Those get names that end in `.broken`: no longer checkpoints, so they count for nothing and block nothing;
+    `prune_checkpoints` deletes them when training has come as far again. If none loads, all stay as they are and
+    one ModelFolderError names the faults of all, for to start anew is for the user to decide.
+    """
+    recover(_folder(run))
+    faults: dict[Path, ModelFolderError] = {}
+    for folder in sorted(filter(_is_step, _folder(run).glob("*")), key=lambda path: int(path.name), reverse=True):
+        try:
+            loaded = load_checkpoint(folder)
+        except ModelFolderError as error:
+            faults[folder] = error
+            continue
+        for broken in faults:
+            rename_folder(broken, broken.name + BROKEN)
+        return loaded, list(faults.values())
+    if faults:
+        message = "\n  ".join(f"{folder.name}: {error.message}" for folder, error in faults.items())
+        fix = "put a good copy of one of them back, or train anew in another folder"
+        raise ModelFolderError(f"no checkpoint loads\n  {message}", where=str(_folder(run)), fix=fix)
+    return None, []
+
+
 def latest_checkpoint(run: Path) -> Path | None:
     """The complete checkpoint of the highest step. It is not verified here: `load_checkpoint` does that."""
     return next(reversed(list_checkpoints(run)), None)
@@ -76,9 +103,15 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def prune_checkpoints(run: Path, keep: Collection[int]) -> None:
-    """Deletes all checkpoints but the steps to keep and the newest, which must verify first (ModelFolderError)."""
+    """Deletes all checkpoints but the steps to keep and the newest two, so that there is one to fall back on.
+
+    Broken ones of steps that are reached again go too. The newest must verify first (ModelFolderError).
+    """
     checkpoints = list_checkpoints(run)
-    doomed = [path for path in checkpoints[:-1] if int(path.name) not in keep]
+    doomed = [path for path in checkpoints[:-SPARE] if int(path.name) not in keep]
+    for broken in _folder(run).glob(f"*{BROKEN}"):
+        if checkpoints and _is_step(broken.with_suffix("")) and int(broken.stem) <= int(checkpoints[-1].name):
+            doomed.append(broken)
     if doomed:
         verify(checkpoints[-1], required=(WEIGHTS, OPTIMISER, STATE))
     for path in doomed:
@@ -90,9 +123,13 @@ def _folder(run: Path) -> Path:
 
 
 def _is_checkpoint(path: Path) -> bool:
+    return _is_step(path) and (path / MANIFEST).is_file()
+
+
+def _is_step(path: Path) -> bool:
+    """Whether it is named as a checkpoint, be it one or not."""
     name = path.name
-    is_step = name.isascii() and name.isdigit() and name == f"{int(name):08d}"
-    return is_step and not path.is_symlink() and (path / MANIFEST).is_file()
+    return name.isascii() and name.isdigit() and name == f"{int(name):08d}" and not path.is_symlink()
 
 
 def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
