@@ -35,6 +35,10 @@ class Tokens:
         """True where an id is text, False where it is padding."""
         return torch.arange(self.ids.shape[1], device=self.ids.device) < self.lengths[:, None]
 
+    def rows(self, which: slice) -> Tokens:
+        """Some of the rows, padded as before."""
+        return Tokens(self.ids[which], self.lengths[which])
+
     def to(self, device: torch.device) -> Tokens:
         """The same on another device."""
         return Tokens(self.ids.to(device), self.lengths.to(device))
@@ -63,6 +67,10 @@ class Batch:
     def real_targets(self) -> int:
         """Ids to be predicted, eos included, padding not."""
         return int(self.gold.lengths.sum())
+
+    def rows(self, which: slice) -> Batch:
+        """Some of the pairs, padded as before."""
+        return Batch(self.source.rows(which), self.target.rows(which))
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
