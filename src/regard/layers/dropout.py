@@ -47,7 +47,7 @@ def dropout(x: Float[Tensor, "*shape"], rate: float) -> Float[Tensor, "*shape"]:
 
 def _bytes(x: Tensor) -> Tensor:
     """A random byte for each value, those of the rows that are here if only a part of a batch is."""
-    rows = len(x)
+    rows = x.shape[0] if x.dim() else 1
     first, total = _PART.get() or (0, rows)
     row = x.numel() // max(1, rows)
     words = torch.empty((total * row + 7) // 8, dtype=torch.int64)
