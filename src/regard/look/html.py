@@ -10,9 +10,11 @@ from html import escape
 from regard import __version__
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5b616e; --line: #d5d9e0; --mark: #0072b2; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5b616e; --line: #d5d9e0; --mark: #0072b2;
+  --warm: #d55e00; }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #16181d; --ink: #d8dbe2; --soft: #9aa1af; --line: #3a3f4a; --mark: #56b4e9; }
+  :root { --paper: #16181d; --ink: #d8dbe2; --soft: #9aa1af; --line: #3a3f4a; --mark: #56b4e9;
+    --warm: #f08a4b; }
 }
 body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
   max-width: 72rem; padding: 0 1rem; }
@@ -21,12 +23,23 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { vertical-align: bottom; } th.words, td.words { text-align: left; }
+td.words { overflow-wrap: anywhere; white-space: pre-line; min-width: 5rem; }
+pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; }
 .notes { color: var(--soft); font-size: .9rem; margin: .4rem 0; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; } figure { margin: 0; } summary { cursor: pointer; margin-top: 2rem; }
 .looks { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; }
 .heat { max-width: 100%; height: auto; } .heat text { font: 12px ui-monospace, monospace; fill: var(--ink); }
 .heat rect { fill: var(--mark); } .heat .frame { fill: none; stroke: var(--line); }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem; }
+.chart { width: 100%; height: auto; --c0: var(--mark); --c1: var(--warm); --c2: #009e73; --c3: #cc79a7; --c4: #e69f00; }
+.chart text { font: 11px system-ui, sans-serif; fill: var(--soft); } .chart line { stroke: var(--line); }
+.chart .title { font-size: 13px; font-weight: 600; fill: var(--ink); }
+.chart polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
+polyline.colour0 { stroke: var(--c0); } polyline.colour1 { stroke: var(--c1); } polyline.colour2 { stroke: var(--c2); }
+polyline.colour3 { stroke: var(--c3); } polyline.colour4 { stroke: var(--c4); }
+.colour0 { fill: var(--c0); } .colour1 { fill: var(--c1); } .colour2 { fill: var(--c2); } .colour3 { fill: var(--c3); }
+.colour4 { fill: var(--c4); }
 dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; }
 """
 # A browser that reads this loads nothing but what stands in the page itself.
@@ -53,7 +66,7 @@ def document(title: str, parts: Sequence[str]) -> bytes:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n"
         f'<p class="notes">regard {__version__}</p>\n</body></html>\n'
-    ).encode()
+    ).encode(errors="replace")  # a name of a file may hold what is no text
 
 
 def table(content: Table) -> str:
@@ -69,7 +82,12 @@ def table(content: Table) -> str:
 
 def note(text: str) -> str:
     """A line in small print."""
-    return f'<p class="notes">{escape(text)}</p>'
+    return f'<p class="notes">{printable(text)}</p>'
+
+
+def printable(text: str) -> str:
+    """Any text as HTML: escaped, with a mark in place of control characters, which no page may hold."""
+    return escape("".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c in "\n\t" else "\ufffd" for c in text))
 
 
 def terms(pairs: Sequence[tuple[str, str]]) -> str:
@@ -96,6 +114,8 @@ def _data(png: bytes) -> str:
 
 def _cells(tag: str, texts: Sequence[str], words: Sequence[int]) -> str:
     return "".join(
-        f'<{tag} class="words">{escape(text)}</{tag}>' if place in words else f"<{tag}>{escape(text)}</{tag}>"
+        f'<{tag} class="words" dir="auto">{printable(text)}</{tag}>'
+        if place in words
+        else f"<{tag}>{printable(text)}</{tag}>"
         for place, text in enumerate(texts)
     )

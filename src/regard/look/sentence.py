@@ -49,13 +49,14 @@ def attention(translator: Translator, source: Sequence[int], target: Sequence[in
     """
     length = len(source) + 1
     width = length + len(target) + 2
-    ids = torch.tensor([[*source, EOS, *[PAD] * (width - length)]])
+    device = next(translator.model.parameters()).device
+    ids = torch.tensor([[*source, EOS, *[PAD] * (width - length)]], device=device)
     rows = []
     decoder = translator.model.eval().decoder
     with torch.inference_mode(), recorded(decoder) as seen:
-        state = decoder.start(translator.model.encode(Tokens(ids, torch.tensor([length]))))
+        state = decoder.start(translator.model.encode(Tokens(ids, torch.tensor([length], device=device))))
         for last in (BOS, *target):
-            _, state = decoder.step(torch.tensor([last]), state)
+            _, state = decoder.step(torch.tensor([last], device=device), state)
             to_source = [weights for weights in seen.values() if weights.shape[-1] == width]
             if not to_source:
                 return None

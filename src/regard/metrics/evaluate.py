@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from regard.metrics.scoring import Score, score
+from regard.metrics.scoring import Score, WorstLine, score, worst_lines
 from regard.text.pairs import Pair
 
 if TYPE_CHECKING:
@@ -44,12 +44,24 @@ def answer_pairs(
 
 def score_answers(translator: Translator, pairs: Sequence[Pair], answers: Sequence[str]) -> Score:
     """Answers against references in the model's Unicode form; spelled in symbols where the task is scored by them."""
+    return score(*_as_scored(translator, pairs, answers), scored_by_symbols(translator))
+
+
+def worst_answers(
+    translator: Translator, pairs: Sequence[Pair], answers: Sequence[str], n: int
+) -> list[tuple[WorstLine, float]]:
+    """The `n` worst lines, spelled as they are scored, each with its PER or chrF (see `worst_lines`)."""
+    return worst_lines(*_as_scored(translator, pairs, answers), scored_by_symbols(translator), n)
+
+
+def _as_scored(
+    translator: Translator, pairs: Sequence[Pair], answers: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Sources, hypotheses, references."""
     target = translator.tokenizers.target
-    by_symbols = scored_by_symbols(translator)
-    references = [target.normalise(pair.target) for pair in pairs]
-    spell = _spelling(target.kind) if by_symbols else str
-    hypotheses = [spell(answer) for answer in answers]
-    return score([pair.source for pair in pairs], hypotheses, [spell(text) for text in references], by_symbols)
+    spell = _spelling(target.kind) if scored_by_symbols(translator) else str
+    references = [spell(target.normalise(pair.target)) for pair in pairs]
+    return [pair.source for pair in pairs], [spell(answer) for answer in answers], references
 
 
 def scored_by_symbols(translator: Translator) -> bool:

@@ -68,6 +68,21 @@ def score(sources: Sequence[str], hypotheses: Sequence[str], references: Sequenc
     return Score(values, len(references), len(nearest), notes, tuple(item.answer for item in nearest))
 
 
+def worst_lines(
+    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], symbols: bool, n: int
+) -> list[tuple[WorstLine, float]]:
+    """At most `n` wrong answers, worst first, each with the metric of its own line: PER in % where targets are symbols
+    (it may exceed 100), else chrF. Against the nearest reference, as in `score`; of chrF the highest."""
+    wrong = [item for item in _nearest_references(sources, hypotheses, references, symbols) if item.answer.edits]
+    if symbols:
+        rated = [(item.answer, edit_rate(item.answer.edits, item.symbols)) for item in wrong]
+        return sorted(rated, key=lambda pair: (-pair[1], -pair[0].edits))[:n]
+    rated = [
+        (item.answer, max(chrf([item.answer.hypothesis], [text]) for text in item.answer.references)) for item in wrong
+    ]
+    return sorted(rated, key=lambda pair: (pair[1], -pair[0].edits))[:n]
+
+
 def _nearest_references(
     sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], symbols: bool
 ) -> list[_Nearest]:
