@@ -34,8 +34,9 @@ def test_points_stand_where_the_axes_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "ticks"), [(4.2, "0 1 2 3 4 5"), (12_000, "0 2.5k 5k 7.5k 10k 12.5k"), (2e-3, "0 0.0005 0.001 0.0015 0.002")]
-)  # fmt: skip
+    ("most", "ticks"),
+    [(4.2, "0 1 2 3 4 5"), (12_000, "0 2.5k 5k 7.5k 10k 12.5k"), (2e-3, "0 0.0005 0.001 0.0015 0.002")],
+)
 def test_ticks_are_round(most: float, ticks: str) -> None:
     shown = labels(line_chart("t", [Line("a", ((0, 0.0), (1, most)))]))
     assert shown[1 : 1 + len(ticks.split())] == ticks.split()
