@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from regard.config.section import Positive, Section, Share, Unset
+
+
+def _one(value: Any) -> Any:
+    """A name alone for a list of one; a list for a tuple, which TOML has not."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 class Training(Section):
@@ -55,4 +60,7 @@ class Training(Section):
     compile: bool = Field(False, description="compile the step (torch.compile): pays on a GPU")
     shard: bool = Field(
         False, description="with several processes: each keeps a share of weights and optimiser (FSDP2), not a copy"
+    )
+    boards: Annotated[tuple[Literal["tensorboard", "trackio"], ...], BeforeValidator(_one)] = Field(
+        (), description="where a training can be watched, beside the terminal: tensorboard, trackio"
     )
