@@ -25,7 +25,7 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
     )
     return f"""# {name}
 
-A {model.encoder} encoder with a {model.decoder} decoder, {parameters:,} parameters, made by regard {__version__}
+A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:,} parameters, made by regard {__version__}
 from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those of {end["published"]}.
 
 Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
@@ -39,6 +39,7 @@ Measured on the development pairs, decoded greedily (percent; the loss in nats a
     regard translate {name} --beam {recipe.decoding.beam}
     regard info {name}
 
-`recipe.toml` holds every setting, `metrics.jsonl` every event of the training, `curve.png` its picture;
+`report.html` shows how it was trained and what it answers; `recipe.toml` holds every setting, `metrics.jsonl` every
+event of the training, `machine.jsonl` what of it depends on the machine, `curve.png` the picture;
 `regard verify` checks every file against `MANIFEST.json`.
 """

@@ -30,7 +30,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regard.trainer.save_curve", lambda events, path, title: path.write_bytes(b""))
+    monkeypatch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
     for name in ("curves", "scatters"):
         monkeypatch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
 

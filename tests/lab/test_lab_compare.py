@@ -58,7 +58,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def do_not_draw(patch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest; the tests of reports draw."""
-    patch.setattr("regard.trainer.save_curve", lambda events, path, title: path.write_bytes(b""))
+    patch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
     for name in ("curves", "scatters"):
         patch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
 

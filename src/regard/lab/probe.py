@@ -6,9 +6,7 @@ Parameters, operations and memory are the same on every machine; only seconds ar
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -21,18 +19,16 @@ from regard.data.batches import epoch_batches, mix
 from regard.data.corpus import PairEncoder
 from regard.data.origin import require_some
 from regard.data.tokens import Batch
-from regard.errors import TrainingError
 from regard.look.flops import flop_counter
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
-from regard.training.loop import train_step
 from regard.training.loss import cross_entropy
-from regard.training.optimiser import OPTIMISERS
+from regard.training.pace import TIMED, padded_tokens, seconds_per_token
+from regard.training.step import Stepper
 from regard.translator import Tokenizers
 
 COUNTED = 4  # steps whose operations are counted
-TIMED, WARM_UP, LONGEST = 12, 2, 3.0  # steps that are timed, those before, seconds that timing takes about
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def probe(recipe: Recipe, tokenizers: Tokenizers, pairs: Sequence[Pair]) -> Prob
     require_some(len(encoded), f"a sample of {len(pairs)} has none that is not blank or longer than data.longest")
     rows = epoch_batches(encoded, recipe.data.tokens_per_batch, recipe.training.seed, 0)
     batches = [encoded.batch(row) for row in rows[: TIMED * recipe.training.accumulate]]
-    fullest = max((encoded.batch(row) for row in rows), key=_padded)
+    fullest = max((encoded.batch(row) for row in rows), key=padded_tokens)
     length = round(float(encoded.source.lengths.double().mean()))
     costs = model.encoder.costs(length)
     accumulate, smoothing = recipe.training.accumulate, recipe.training.label_smoothing
@@ -126,36 +122,14 @@ def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
 
 
 def _step_seconds(model: EncoderDecoder, batches: Sequence[Batch], recipe: Recipe) -> float:
-    """Seconds of an average step at the best speed seen. The best, for whatever else runs can only slow a step down.
-
-    The learning rate is 0: the same work, and no loss that could run away.
-    """
-    training = recipe.training
-    optimiser = OPTIMISERS[training.optimiser](model, training)
-    for group in optimiser.param_groups:
-        group["lr"] = 0.0
-    endless = itertools.cycle(batches)
-    best, start = float("inf"), time.monotonic()
-    for number in range(WARM_UP + TIMED):
-        step = list(itertools.islice(endless, training.accumulate))
-        before = time.perf_counter()
-        with suppress(TrainingError):  # a variant that cannot be trained is found out when it is
-            train_step(model, step, optimiser, training, number)
-        if number >= WARM_UP:
-            best = min(best, (time.perf_counter() - before) / sum(map(_padded, step)))
-        if number > WARM_UP and time.monotonic() - start > LONGEST:
-            break
-    return best * training.accumulate * _mean(map(_padded, batches))
+    """Seconds of an average step at the best speed seen."""
+    best = seconds_per_token(Stepper(model, recipe.training), batches)
+    return best * recipe.training.accumulate * _mean(map(padded_tokens, batches))
 
 
 def _loss(model: EncoderDecoder, batch: Batch, smoothing: float) -> Tensor:
     gold = batch.gold
     return cross_entropy(model(batch.source, batch.previous), gold.ids, gold.is_real, smoothing)
-
-
-def _padded(batch: Batch) -> int:
-    """Tokens of a batch, padding included."""
-    return batch.source.ids.numel() + batch.target.ids.numel()
 
 
 def _real(batch: Batch) -> int:

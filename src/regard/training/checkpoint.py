@@ -25,7 +25,6 @@ else:
 
 WEIGHTS, OPTIMISER, STATE = "model.safetensors", "training.safetensors", "state.json"
 BROKEN = ".broken"  # 00000500.broken: a checkpoint that did not load
-SPARE = 2  # the newest, and one to fall back on if it does not load
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,12 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def prune_checkpoints(run: Path, keep: Collection[int]) -> None:
-    """Deletes all checkpoints but the steps to keep and the newest two, so that there is one to fall back on.
+    """Deletes all checkpoints but the newest and the steps to keep, with which there is one to fall back on.
 
     Broken ones of steps that are reached again go too. The newest must verify first (ModelFolderError).
     """
     checkpoints = list_checkpoints(run)
-    doomed = [path for path in checkpoints[:-SPARE] if int(path.name) not in keep]
+    doomed = [path for path in checkpoints[:-1] if int(path.name) not in keep]
     for broken in _folder(run).glob(f"*{BROKEN}"):
         if checkpoints and _is_step(broken.with_suffix("")) and int(broken.stem) <= int(checkpoints[-1].name):
             doomed.append(broken)

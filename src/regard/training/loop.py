@@ -6,31 +6,27 @@ resumed run needs no random state, only the counters in `Progress`, and goes on 
 
 from __future__ import annotations
 
-import math
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 
 from regard.config import Training
-from regard.data.batches import epoch_batches, mix
 from regard.data.corpus import Corpus
 from regard.data.tokens import Batch
 from regard.errors import TrainingError
 from regard.models.interface import EncoderDecoder
 from regard.training.checkpoint import Checkpoint, list_checkpoints, prune_checkpoints, save_checkpoint
+from regard.training.feed import Food, ahead, feed
 from regard.training.journal import Event
-from regard.training.loss import cross_entropy
-from regard.training.optimiser import OPTIMISERS, clip_gradients, optimiser_tensors, restore_optimiser
 from regard.training.schedule import rate_factor
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
+from regard.training.step import Outcome, Stepper
 
 LOG_EVERY = 20  # steps
+SPARE = 2  # checkpoints that are always there, so that one may turn out to be damaged
 
 
 @dataclass
@@ -44,30 +40,47 @@ class Progress:
     best_step: int = 0
     best_value: float | None = None  # of what is validated; smaller is better; None before the first validation
     stale: int = 0  # checkpoints since the best one
+    validated: int = 0  # the step of the last validation
+    strikes: int = 0  # steps in a row that were not applied
+    loss: float = 0.0  # summed since it was last told, over so many target tokens
+    targets: int = 0
+    scale: dict[str, float] = field(default_factory=dict)  # of the loss, with float16
+    processes: int = 1
 
     @staticmethod
     def read(state: Mapping[str, object]) -> Progress:
-        """From a checkpoint's state."""
-        return Progress(**{field.name: state[field.name] for field in fields(Progress)})  # type: ignore[arg-type]
+        """From a checkpoint's state. What an older version did not keep is as at the start."""
+        return Progress(**{each.name: state[each.name] for each in fields(Progress) if each.name in state})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a checkpoint is worth: `value` decides (smaller is better), `numbers` are shown and logged."""
+    """What a checkpoint is worth: `value` decides (smaller is better), `numbers` are shown and logged.
+
+    `samples` are some pairs with the model's answers, `answers` all of them.
+    """
 
     value: float
     numbers: dict[str, float]
+    samples: tuple[dict[str, str], ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the loop needs and does not know how to do: look at a model, tell somebody, and when to stop early."""
+    """What the loop needs and does not know how to do: look at a model, tell somebody, and when to stop early.
+
+    `keep` writes batches that made no number for somebody to look at, and says where; `flush` puts what was told on
+    the disk. Of several processes the first one alone uses any but `interrupted`.
+    """
 
     run: Path
     model_files: Mapping[str, bytes]
     validate: Callable[[EncoderDecoder], Validation]
     tell: Callable[[Event], None]
     interrupted: Callable[[], bool] = lambda: False
+    keep: Callable[[int, tuple[Batch, ...]], str] = lambda step, batches: ""
+    flush: Callable[[], None] = lambda: None
 
 
 class Interrupted(Exception):
@@ -75,165 +88,166 @@ class Interrupted(Exception):
 
 
 def fit(
-    model: EncoderDecoder,
+    stepper: Stepper,
     corpus: Corpus,
-    training: Training,
     tokens_per_batch: int,
     around: Surroundings,
     resumed: Checkpoint | None = None,
 ) -> Progress:
-    """Trains `model` in place to the end of the run; checkpoints go to `around.run`.
+    """Trains the stepper's model in place to the end of the run; checkpoints go to `around.run`.
 
-    TrainingError if the loss is not a number: the step is not applied. Interrupted after a checkpoint if asked to stop.
+    TrainingError if the loss is not a number for `training.strikes` steps in a row. Interrupted after a checkpoint if
+    any process was asked to stop.
     """
-    optimiser = OPTIMISERS[training.optimiser](model, training)
-    progress = Progress()
-    if resumed:
-        progress = Progress.read(resumed.state)
-        restore_optimiser(optimiser, model, resumed.optimiser)
-    clock = _Clock(progress.seconds)
-    device = next(model.parameters()).device
-    meter = _Meter()
-    for batches in _steps(corpus, training, tokens_per_batch, progress):
-        done = _done(progress, training, clock)
-        if done >= 1.0 or (training.patience and progress.stale >= training.patience):
+    loop = _Loop(stepper, around, resumed)
+    training, place = stepper.training, loop.progress
+    meals = feed(corpus, tokens_per_batch, training.accumulate, training.seed, place.epoch, place.batch)
+    for food in ahead(meals):
+        if loop.is_over():
             break
-        rate = _set_rate(optimiser, training, done, progress.step)
-        loss, gradient = train_step(model, [batch.to(device) for batch in batches], optimiser, training, progress.step)
-        progress.step += 1
-        meter.add(batches, loss)
+        loop.take(food)
+    if loop.progress.validated < loop.progress.step:
+        loop.checkpoint(validate=True)
+    return loop.progress
+
+
+class _Loop:
+    """A run between its steps."""
+
+    def __init__(self, stepper: Stepper, around: Surroundings, resumed: Checkpoint | None) -> None:
+        self.stepper, self.around, self.training, self.world = stepper, around, stepper.training, stepper.world
+        self.progress = Progress.read(resumed.state) if resumed else Progress()
+        self.progress.processes = self.world.size
+        if resumed:
+            stepper.restore(resumed.optimiser, self.progress.scale)
+        self.clock = self.progress.seconds  # of the first process, as all know it
+        self.started = self.told = time.monotonic()
+        self.before, self.tokens = self.progress.seconds, 0
+
+    def is_over(self) -> bool:
+        """By steps, by the clock, or because nothing gets better."""
+        patience = self.training.patience
+        return self._done() >= 1.0 or bool(patience and self.progress.stale >= patience)
+
+    def take(self, food: Food) -> None:
+        """One step, and what is due after it."""
+        progress, rate = self.progress, self._rate()
+        outcome = self.stepper.step(food.batches, progress.step, rate, self.around.interrupted, self._seconds)
+        progress.step, progress.epoch, progress.batch = progress.step + 1, food.epoch, food.batch
+        self.clock = outcome.seconds
+        self._count(food, outcome)
         if progress.step % LOG_EVERY == 0 or progress.step == 1:
-            progress.seconds = clock.seconds()
-            around.tell({"event": "step", **meter.read(progress, clock), "rate": rate, "gradient": gradient})
-        stop, regular = around.interrupted(), progress.step % training.checkpoint_every == 0
-        if regular or stop:
-            _checkpoint(model, optimiser, training, around, progress, clock, validate=regular)
-        if stop:
+            self._tell_step(rate, outcome)
+        # weights whose last step made no number are not worth judging
+        regular = progress.step % self.training.checkpoint_every == 0 and not progress.strikes
+        if regular or outcome.stop:
+            self.checkpoint(validate=regular)
+        if outcome.stop:
             raise Interrupted
-    if progress.step % training.checkpoint_every:
-        _checkpoint(model, optimiser, training, around, progress, clock, validate=True)
-    return progress
 
+    def checkpoint(self, validate: bool) -> None:
+        """Judged and saved by the first process; the others give their shares of the weights and hear of it."""
+        model = self.stepper.judged() if validate else None
+        weights, tensors = self.stepper.weights(), self.stepper.tensors()
 
-def train_step(
-    model: EncoderDecoder, batches: list[Batch], optimiser: Optimizer, training: Training, step: int
-) -> tuple[float, float]:
-    """One step on batches whose gradients are added: the same as one large batch of them all.
+        def work() -> bytes:
+            if model:
+                self._judge(self.around.validate(model))
+            self._save(weights, tensors)
+            return json.dumps(asdict(self.progress)).encode()
 
-    Returns (loss in nats a real target token, length of the gradient before clipping). TrainingError, and nothing is
-    changed, if either is not a number.
-    """
-    torch.manual_seed(mix(training.seed, step))
-    model.train()
-    optimiser.zero_grad(set_to_none=True)
-    tokens = sum(batch.real_targets for batch in batches)
-    total = 0.0
-    for batch in batches:
-        logits = model(batch.source, batch.previous)
-        loss = cross_entropy(logits, batch.gold.ids, batch.gold.is_real, training.label_smoothing) / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    length = clip_gradients(model, training.clip)
-    if not (math.isfinite(total) and math.isfinite(length)):
-        raise TrainingError(
-            f"at step {step + 1} the loss is {total} and the gradient's length {length}; the step was not applied",
-            fix="lower training.learning_rate or lengthen training.warmup; the last checkpoint is intact",
-        )
-    optimiser.step()
-    return total, length
+        self.progress = Progress.read(json.loads(self.world.share(work)))
 
-
-def _steps(corpus: Corpus, training: Training, tokens_per_batch: int, progress: Progress) -> Iterator[list[Batch]]:
-    """Batches for one step after another, without end, from where `progress` stands; keeps its epoch and batch."""
-    while True:
-        pairs = corpus.epoch(progress.epoch)
-        order = epoch_batches(pairs, tokens_per_batch, training.seed, progress.epoch)
-        for start in range(progress.batch, len(order), training.accumulate):
-            rows = order[start : start + training.accumulate]
-            progress.batch = start + len(rows)
-            yield [pairs.batch(row) for row in rows]
-        progress.epoch, progress.batch = progress.epoch + 1, 0
-
-
-def _done(progress: Progress, training: Training, clock: _Clock) -> float:
-    """The share of the run that is over, by steps or by the clock."""
-    by_steps = progress.step / training.steps
-    return max(by_steps, clock.seconds() / 60 / training.max_minutes) if training.max_minutes else by_steps
-
-
-def _set_rate(optimiser: Optimizer, training: Training, done: float, step: int) -> float:
-    """The learning rate of the coming step. A step is counted from 1, so the first one is not lost to a rate of 0."""
-    warmup = min(1.0, training.warmup / training.steps)
-    share = max(done, (step + 1) / training.steps if step < training.warmup else done)
-    rate = training.learning_rate * rate_factor(training.schedule, share, warmup)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    return rate
-
-
-def _checkpoint(
-    model: EncoderDecoder,
-    optimiser: Optimizer,
-    training: Training,
-    around: Surroundings,
-    progress: Progress,
-    clock: _Clock,
-    validate: bool,
-) -> None:
-    if validate:
-        result = around.validate(model)
+    def _judge(self, result: Validation) -> None:
+        progress = self.progress
         better = progress.best_value is None or result.value < progress.best_value
         progress.stale = 0 if better else progress.stale + 1
+        progress.validated = progress.step
         if better:
             progress.best_value, progress.best_step = result.value, progress.step
-        progress.seconds = clock.seconds()
-        around.tell({"event": "checkpoint", "step": progress.step, "best": better, **result.numbers})
-    progress.seconds = clock.seconds()
-    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    tensors = optimiser_tensors(optimiser, model)
-    save_checkpoint(around.run, Checkpoint(progress.step, weights, tensors, asdict(progress)), around.model_files)
-    prune_checkpoints(around.run, keep=_worth_keeping(around.run, training, progress))
+        self.around.tell({"event": "checkpoint", "step": progress.step, "best": better, **result.numbers})
+        if result.samples:
+            self.around.tell({"event": "samples", "step": progress.step, "samples": list(result.samples)})
+
+    def _save(self, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+        progress, run = self.progress, self.around.run
+        progress.seconds, progress.scale = self._seconds(), self.stepper.scale()
+        self.around.flush()  # a checkpoint must not outlive what was told before it
+        save_checkpoint(run, Checkpoint(progress.step, weights, tensors, asdict(progress)), self.around.model_files)
+        prune_checkpoints(run, keep=_worth_keeping(run, self.training, progress))
+
+    def _count(self, food: Food, outcome: Outcome) -> None:
+        """Adds a step to what is told next; one that was not applied is told at once."""
+        progress = self.progress
+        self.tokens += food.tokens
+        if outcome.left_out:
+            text = (
+                f"step {progress.step}: {outcome.left_out} pairs left out, for not even alone do they fit into memory"
+            )
+            self._tell({"event": "warning", "step": progress.step, "text": text})
+        if outcome.applied:
+            progress.strikes = 0
+            progress.loss += outcome.loss * food.targets
+            progress.targets += food.targets
+        elif not outcome.overflow:
+            self._strike(food, outcome)
+
+    def _strike(self, food: Food, outcome: Outcome) -> None:
+        self.progress.strikes += 1
+        step = self.progress.step
+        what = f"at step {step} the loss is {outcome.loss} and the gradient's length {outcome.gradient}"
+        where = self.around.keep(step, food.batches) if self.world.is_first else ""
+        text = f"{what}; the step was not applied" + (f", its pairs are in {where}" if where else "")
+        self._tell({"event": "skipped", "step": step, "text": text})
+        if self.progress.strikes >= self.training.strikes:
+            raise TrainingError(
+                f"{text}, the {self.progress.strikes}th in a row",
+                fix="lower training.learning_rate or lengthen training.warmup, or look at those pairs; "
+                "the last checkpoint is intact",
+            )
+
+    def _tell_step(self, rate: float, outcome: Outcome) -> None:
+        progress = self.progress
+        if progress.targets:
+            speed = self.tokens / max(1e-9, time.monotonic() - self.told)
+            event = {
+                "event": "step",
+                "step": progress.step,
+                "epoch": progress.epoch,
+                "loss": progress.loss / progress.targets,
+            }
+            event |= {"rate": rate, **({"gradient": outcome.gradient} if outcome.applied else {})}
+            self._tell({**event, "tokens_per_second": round(speed), "seconds": round(self._seconds(), 3)})
+        progress.loss, progress.targets = 0.0, 0
+        self.tokens, self.told = 0, time.monotonic()
+
+    def _tell(self, event: Event) -> None:
+        if self.world.is_first:
+            self.around.tell(event)
+
+    def _seconds(self) -> float:
+        """Of training, those before a resume included."""
+        return self.before + time.monotonic() - self.started
+
+    def _done(self) -> float:
+        """The share of the run that is over, by steps or by the clock."""
+        by_steps, minutes = self.progress.step / self.training.steps, self.training.max_minutes
+        return max(by_steps, self.clock / 60 / minutes) if minutes else by_steps
+
+    def _rate(self) -> float:
+        """The learning rate of the coming step. Steps count from 1, so the first one is not lost to a rate of 0."""
+        training, done, step = self.training, self._done(), self.progress.step
+        warmup = min(1.0, training.warmup / training.steps)
+        share = max(done, (step + 1) / training.steps if step < training.warmup else done)
+        return training.learning_rate * rate_factor(training.schedule, share, warmup)
 
 
 def _worth_keeping(run: Path, training: Training, progress: Progress) -> set[int]:
-    """The best step, the newest, and as many regular ones as are averaged at the end."""
+    """The best step, the newest, as many regular ones as are averaged at the end, and two to fall back on.
+
+    One that was saved because a run was asked to stop goes when it is no longer the newest: then a run that was
+    interrupted leaves what one that was not leaves.
+    """
     steps = [int(folder.name) for folder in list_checkpoints(run)]
     regular = [step for step in steps if step % training.checkpoint_every == 0]
-    return {progress.best_step, *steps[-1:], *regular[-training.average :]}
-
-
-class _Clock:
-    """Seconds of training, those before a resume included."""
-
-    def __init__(self, before: float) -> None:
-        self.started = time.monotonic() - before
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-
-class _Meter:
-    """Mean loss and speed since the last reading."""
-
-    def __init__(self) -> None:
-        self._restart()
-
-    def _restart(self) -> None:
-        self.loss, self.targets, self.tokens, self.since = 0.0, 0, 0, time.monotonic()
-
-    def add(self, batches: list[Batch], loss: float) -> None:
-        targets = sum(batch.real_targets for batch in batches)
-        self.loss += loss * targets
-        self.targets += targets
-        self.tokens += targets + sum(int(batch.source.lengths.sum()) for batch in batches)
-
-    def read(self, progress: Progress, clock: _Clock) -> Event:
-        event = {
-            "step": progress.step,
-            "epoch": progress.epoch,
-            "loss": self.loss / self.targets,
-            "tokens_per_second": round(self.tokens / max(1e-9, time.monotonic() - self.since)),
-            "seconds": round(clock.seconds(), 3),
-        }
-        self._restart()
-        return event
+    return {progress.best_step, *steps[-1:], *regular[-max(SPARE, training.average) :]}

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from regard.data.tokens import Batch
+from regard.layers.linear import product_with
 from regard.models.interface import Decoder, EncoderDecoder, ReadoutDecoder
 
 MOST_AT_ONCE = {"cpu": 2**22}  # logits held at a time (16 MiB in float32); a CPU is not faster with more
@@ -81,11 +82,11 @@ class _ReadoutCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             x, w = states.to(precision), weight.to(precision)
             total, mean = x.sum(0, dtype=weight.dtype), weight.mean(0)
-            losses = []
+            times_weight, losses = product_with(w.T), []
             for rows, probability, loss in _pieces(x, w, gold, smoothing):
                 losses.append(loss)
                 if by_states is not None:
-                    by_states[rows] = (probability @ w).sub_(smoothing * mean)
+                    by_states[rows] = times_weight(probability).sub_(smoothing * mean)
                 if by_weight is not None:
                     _add_product(by_weight, probability.T, x[rows])
             if by_weight is not None:
@@ -108,15 +109,12 @@ def _pieces(x: Tensor, weight: Tensor, gold: Tensor, smoothing: float) -> Iterat
     """
     rows = max(FEWEST_ROWS, MOST_AT_ONCE.get(x.device.type, MOST_ON_DEVICES) // len(weight))
     exact = x.dtype if x.dtype == torch.float64 else torch.float32
-    room = torch.empty(2, min(rows, len(x)), len(weight), dtype=exact, device=x.device)
+    room = torch.empty(min(rows, len(x)), len(weight), dtype=exact, device=x.device)
+    to_logits = product_with(weight)
     for start in range(0, max(1, len(x)), rows):
         piece, place = x[start : start + rows], gold[start : start + rows, None]
-        logits, probability = room[0, : len(piece)], room[1, : len(piece)]
-        if x.dtype == exact:
-            torch.mm(piece, weight.T, out=logits)
-        else:
-            logits.copy_(piece @ weight.T)
-        torch.softmax(logits, -1, out=probability)
+        logits = to_logits(piece).to(exact)
+        probability = torch.softmax(logits, -1, out=room[: len(piece)])
         log_sum = logits.amax(-1) - probability.amax(-1).log()
         loss = (log_sum - (1 - smoothing) * logits.gather(-1, place)[:, 0]).sum()
         probability.scatter_add_(-1, place, probability.new_full(place.shape, smoothing - 1))

@@ -1,0 +1,82 @@
+"""What a run will take, said before its first step."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from itertools import islice
+from pathlib import Path
+
+from torch import Tensor
+
+from regard.config import Training
+from regard.data.batches import epoch_batches
+from regard.errors import StorageError
+from regard.trainer.setup import COPIES, Setup
+from regard.training.device import describe
+from regard.training.journal import Event
+from regard.training.memory import free_bytes
+from regard.training.pace import TIMED, padded_tokens, seconds_per_token
+from regard.training.step import Stepper
+
+
+def forecast(setup: Setup, run: Path) -> Event:
+    """Steps, tokens and epochs as they will be; time from some steps on a copy of the model, validation not counted;
+    memory measured, disk counted. StorageError if the disk has no room for the checkpoints.
+    """
+    recipe, training = setup.job.recipe, setup.job.recipe.training
+    pairs = setup.corpus.epoch(0)
+    order = epoch_batches(pairs, recipe.data.tokens_per_batch, training.seed, 0)
+    tokens = int(pairs.source.lengths.sum() + pairs.target.lengths.sum()) / len(order) * training.accumulate
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
+    checkpoint = weights * (4 if training.ema else 3)
+    disk = checkpoint * _checkpoints_kept(training) + weights
+    free_disk = shutil.disk_usage(_existing(run)).free
+    if disk > free_disk:
+        raise StorageError(
+            f"{disk:,} bytes needed for the checkpoints of a run, {free_disk:,} free",
+            where=str(run),
+            fix="free some space, choose another folder with --out, or lower training.average",
+        )
+    return {
+        "event": "forecast",
+        "steps": training.steps,
+        "tokens": round(tokens * training.steps),
+        "epochs": round(training.steps * training.accumulate / len(order), 2),
+        "seconds": _seconds(setup, order) * training.steps,
+        "checkpoint_bytes": checkpoint,
+        "disk_bytes": disk,
+        "free_disk_bytes": free_disk,
+        "memory_bytes": _memory(setup, order, weights),
+        "free_memory_bytes": free_bytes(setup.device),
+        "device": describe(setup.device, setup.precision, training),
+        "processes": setup.world.size,
+    }
+
+
+def _checkpoints_kept(training: Training) -> int:
+    """The last ones that are averaged, the best, the newest two, and the one that is being written."""
+    return training.average + 4
+
+
+def _seconds(setup: Setup, order: list[Tensor]) -> float:
+    """Of a step. Several processes share the work, and their sums wait for each other, which is not counted."""
+    pairs, training = setup.corpus.epoch(0), setup.job.recipe.training
+    batches = [pairs.batch(rows) for rows in islice(order, TIMED * training.accumulate)]
+    alone = Stepper(copy.deepcopy(setup.model), training, precision=setup.precision)
+    mean = sum(map(padded_tokens, batches)) / len(batches)
+    return seconds_per_token(alone, batches) * mean * training.accumulate / setup.world.size
+
+
+def _memory(setup: Setup, order: list[Tensor], weights: int) -> int | None:
+    """Weights and what goes with them, and the fullest batch."""
+    if setup.footprint is None:
+        return None
+    pairs, footprint = setup.corpus.epoch(0), setup.footprint
+    widths = ((len(rows), int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max())) for rows in order)
+    fullest = max(count * footprint.row(width) for count, width in widths) / setup.world.size
+    return COPIES * weights + round(min(fullest, setup.room))
+
+
+def _existing(folder: Path) -> Path:
+    return next(above for above in (folder, *folder.absolute().parents) if above.exists())

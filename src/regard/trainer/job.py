@@ -1,0 +1,90 @@
+"""What a run is, decided before anything is written: recipe and tokenizers, the same in every process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from regard.config import Data, Recipe, Settings, Side, build_recipe, build_section, check_given, parse_toml
+from regard.data.origin import open_origin, pick, require_some
+from regard.look.data_report import data_event
+from regard.models import outline
+from regard.presets import choose
+from regard.text.pairs import Pair
+from regard.text.survey import survey
+from regard.text.tokenizer import Tokenizer
+from regard.training.boards import check_boards
+from regard.training.journal import Event
+from regard.translator import Tokenizers
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe with its tokenizers, and what is told of how they were chosen."""
+
+    recipe: Recipe
+    tokenizers: Tokenizers
+    told: tuple[Event, ...] = ()
+
+    def files(self) -> dict[str, bytes]:
+        """The files that a model folder holds of it; the recipe, which says that this is a run, last."""
+        return {**self.tokenizers.files(), "recipe.toml": self.recipe.to_toml().encode()}
+
+    def to_bytes(self) -> bytes:
+        """For the other processes."""
+        files = {name: content.decode() for name, content in self.files().items()}
+        return json.dumps({"files": files, "told": self.told}).encode()
+
+    @staticmethod
+    def from_bytes(content: bytes) -> Job:
+        """What `to_bytes` gave."""
+        facts = json.loads(content)
+        files = facts["files"]
+        recipe = build_recipe(parse_toml(files.pop("recipe.toml"), "recipe.toml"))
+        both = [Tokenizer.from_json(text) for text in files.values()]
+        return Job(recipe, Tokenizers(both[0], both[-1]), tuple(facts["told"]))
+
+    def with_budget(self, tokens: int, why: str) -> Job:
+        """With another data.tokens_per_batch, and the reason for it."""
+        data = self.recipe.data.model_copy(update={"tokens_per_batch": tokens})
+        key, note = "data.tokens_per_batch", {"key": "data.tokens_per_batch", "value": str(tokens), "why": why}
+        told = tuple(
+            {**event, "reasons": [note if reason["key"] == key else reason for reason in event["reasons"]]}
+            if event["event"] == "recipe"
+            else event
+            for event in self.told
+        )
+        return Job(self.recipe.model_copy(update={"data": data}), self.tokenizers, told)
+
+
+def plan(settings: Settings) -> Job:
+    """The complete recipe and the tokenizers for `settings`; UserErrors say what is wrong with them or the data."""
+    check_given(settings)
+    data = build_section(Data, settings.get("data", {}), "data")
+    origin = open_origin(data, settings.get("training", {}).get("seed", 1))
+    looked = survey(origin.train)
+    require_some(looked.pairs, "all are blank or unreadable")
+    recipe, reasons = choose(looked, settings)
+    outline(recipe.model, 8, 8)  # parts that do not go together are told before anything is written
+    check_boards(recipe.training.boards)
+    origin = open_origin(recipe.data, recipe.training.seed)
+    if recipe.data.valid:
+        pick(origin.valid, most=1)  # reads it to the end: a fault in it is told before anything is written
+    told: Event = {"event": "recipe", "pairs": looked.pairs, "reasons": [asdict(reason) for reason in reasons]}
+    found = data_event(recipe.data)
+    return Job(recipe, train_tokenizers(origin.train, recipe), (told, found) if found else (told,))
+
+
+def train_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
+    """The tokenizers a recipe asks for, learned from the training pairs alone."""
+    chosen = recipe.tokenizer
+    if chosen.joint:
+        both = _train_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), chosen.source)
+        return Tokenizers(both, both)
+    source = _train_tokenizer((pair.source for pair in pairs), chosen.source)
+    return Tokenizers(source, _train_tokenizer((pair.target for pair in pairs), chosen.target))
+
+
+def _train_tokenizer(texts: Iterable[str], side: Side) -> Tokenizer:
+    return Tokenizer.train(texts, side.kind, vocabulary=side.vocabulary, unicode=side.unicode, lowercase=side.lowercase)

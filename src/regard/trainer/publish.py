@@ -1,0 +1,74 @@
+"""The end of a run: the weights that are published, and the files beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regard.errors import ModelFolderError
+from regard.folder import seal, write_file
+from regard.look import report
+from regard.look.curve import save_curve
+from regard.model_card import model_card
+from regard.models.weights import save_weights
+from regard.trainer.listener import Tell
+from regard.trainer.validation import Validator
+from regard.training.checkpoint import list_checkpoints, load_checkpoint
+from regard.training.journal import MACHINE, NAME, Journal
+from regard.training.loop import Progress
+from regard.training.step import averaged
+from regard.translator import Translator
+
+CURVE = "curve.png"
+Weights = dict[str, Tensor]
+
+
+def publish(run: Path, translator: Translator, progress: Progress, validate: Validator, tell: Tell) -> None:
+    """Makes `run` a model folder with the better of the best checkpoint and the average of the last ones."""
+    model, recipe, journal = translator.model, translator.recipe, Journal(run)
+    steps, best, mean = _candidates(run, progress, recipe.training.checkpoint_every, recipe.training.average, tell)
+    model.load_state_dict(mean)
+    chosen = validate(model)
+    use_mean = best is None or progress.best_value is None or chosen.value < progress.best_value
+    if best is not None and not use_mean:
+        model.load_state_dict(best)
+        chosen = validate(model)
+    what = f"the average of steps {', '.join(map(str, steps))}" if use_mean else f"step {progress.best_step}"
+    tell({"event": "end", "step": progress.step, "seconds": progress.seconds, "published": what, **chosen.numbers})
+    events = journal.read()
+    save_curve(events, run / CURVE, run.name)
+    report.save_report(run, events, translator, validate.pairs, chosen.answers)
+    files = {"recipe.toml": recipe.to_toml().encode(), **translator.tokenizers.files()}
+    write_file(run / "model.safetensors", save_weights(model))
+    write_file(run / "README.md", model_card(run.name, translator, events).encode())
+    seal(run, [*files, "model.safetensors", "README.md", NAME, MACHINE, CURVE, report.NAME])
+
+
+def _candidates(
+    run: Path, progress: Progress, every: int, average: int, tell: Tell
+) -> tuple[list[int], Weights | None, Weights]:
+    """Steps and mean weights of the last checkpoints, and the weights of the best (None: it is gone)."""
+    folders = {int(folder.name): folder for folder in list_checkpoints(run)}
+    steps = [step for step in folders if step % every == 0][-average:] or [max(folders, default=0)]
+    loaded: dict[int, Weights] = {}
+    for step in {*steps, progress.best_step} & folders.keys():
+        try:
+            checkpoint = load_checkpoint(folders[step])
+        except ModelFolderError as error:
+            tell({"event": "warning", "text": f"a checkpoint is left out of the end: {error}"})
+        else:
+            loaded[step] = averaged(checkpoint.weights, checkpoint.optimiser)
+    steps = [step for step in steps if step in loaded] or list(loaded)
+    if not loaded:
+        raise ModelFolderError("no checkpoint loads", where=str(run / "checkpoints"), fix="train a new run")
+    return steps, loaded.get(progress.best_step), _mean([loaded[step] for step in steps])
+
+
+def _mean(weights: list[Weights]) -> Weights:
+    """Each tensor's mean over checkpoints (Junczys-Dowmunt et al. 2016)."""
+    return {
+        name: torch.stack([each[name].double() for each in weights]).mean(0).to(tensor.dtype)
+        for name, tensor in weights[0].items()
+    }
