@@ -17,7 +17,7 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.training.journal import Journal
 from regard.training.loss import cross_entropy
-from regard.training.optimiser import OPTIMISERS, optimiser_tensors, restore_optimiser
+from regard.training.optimiser import OPTIMISERS, restore_optimiser
 from regard.training.schedule import SCHEDULES, rate_factor
 from regard.training.step import Stepper
 
