@@ -1,4 +1,7 @@
-"""What a person sees while a model trains: a bar on a terminal, plain lines elsewhere. All of it on stderr."""
+"""What a person sees while a model trains, all of it on stderr.
+
+On a terminal a bar with the curve of what validation measures, elsewhere plain lines.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from regard.cli.sparkline import ASCII, BLOCKS, in_bytes, in_time, sparkline
+
 if TYPE_CHECKING:
     from regard.trainer import Listener
 
 Event = dict[str, Any]
 QUIET = 10.0  # seconds between plain lines
 PERCENT = ("wer", "per", "exact", "bleu", "chrf")
+CURVED = ("wer", "bleu", "exact", "loss")  # the first of them that validation measured has a curve
+WIDE = 100  # columns of a terminal that has room for everything
+SHOWN_SAMPLES = 2  # of the samples of a checkpoint
 
 
 @contextmanager
@@ -49,18 +57,28 @@ class Screen:
         self.bar: Progress | None = None
         self.last_line = 0.0
         self.steps = 0
+        self.curve: list[tuple[str, float]] = []  # of each checkpoint, what was measured and how much
+        utf8 = console.encoding.startswith("utf")
+        self.blocks, self.arrow = (BLOCKS, "→") if utf8 else (ASCII, "->")
         self.shown: dict[str, Callable[[Event], None]] = {
             "recipe": self._recipe,
+            "data": self._data,
             "warning": lambda event: self._say(f"warning: {event['text']}"),
+            "note": lambda event: self._say(event["text"]),
+            "skipped": lambda event: self._say(f"warning: {event['text']}"),
+            "resumed": self._resumed,
             "start": self._start,
+            "forecast": self._forecast,
             "step": self._step,
             "checkpoint": self._checkpoint,
+            "samples": self._samples,
             "end": self._end,
         }
 
     def tell(self, event: Event) -> None:
-        """Shows one event."""
-        self.shown[event["event"]](event)
+        """Shows one event; one that it does not know says nothing to a person."""
+        if event["event"] in self.shown:
+            self.shown[event["event"]](event)
 
     def close(self) -> None:
         """Leaves the terminal as it was."""
@@ -76,6 +94,28 @@ class Screen:
         for reason in event["reasons"]:
             self._say(f"  {reason['key']:24} {reason['value']:>10}   {reason['why']}")
 
+    def _data(self, event: Event) -> None:
+        """What `regard check` would warn of; nothing if all is well."""
+        odd = [each for each in event["sections"] if each["level"] != "ok"]
+        for each in odd:
+            self._say(f"  data: {each['level']:5} {each['title']}: {each['detail']}")
+        if odd:
+            self._say("  `regard check` shows examples")
+
+    def _resumed(self, event: Event) -> None:
+        """The curve goes on from what was measured before."""
+        from regard.training.journal import Journal
+
+        self._say(event["text"])
+        before = [each for each in Journal(self.run).read() if each.get("step", 0) <= event["step"]]
+        self.steps = next((each["steps"] for each in before if each["event"] == "start"), 0)
+        self.curve = [_curved(each) for each in before if each["event"] == "checkpoint"]
+
+    def _forecast(self, event: Event) -> None:
+        self.steps = event["steps"]
+        for line in forecast_lines(event):
+            self._say(line)
+
     def _start(self, event: Event) -> None:
         self.steps = event["steps"]
         self._say(
@@ -85,27 +125,30 @@ class Screen:
         left = {what.replace("_", " "): count for what, count in event["left_out"].items() if count}
         if left:
             self._say("left out: " + ", ".join(f"{count:,} {what}" for what, count in left.items()))
-        self._open_bar()
 
     def _open_bar(self) -> None:
-        if not self.console.is_terminal:
-            return
+        wide = self.console.width >= WIDE
+        speed = "   {task.fields[speed]:,} tokens/s" if wide else ""
         columns = (
             TextColumn("step"),
             MofNCompleteColumn(),
-            BarColumn(),
+            BarColumn(bar_width=max(8, min(40, self.console.width - (WIDE - 16 if wide else 68)))),
             TimeRemainingColumn(),
-            TextColumn("left   loss {task.fields[loss]:.3f}   {task.fields[speed]:,} tokens/s"),
+            TextColumn("left  loss {task.fields[loss]:.3f}" + speed),
+            TextColumn("{task.fields[curve]}", markup=False),
         )
         self.bar = Progress(*columns, console=self.console)
-        self.bar.add_task("train", total=self.steps, loss=float("nan"), speed=0)
+        self.bar.add_task("train", total=self.steps or None, loss=float("nan"), speed=0, curve="")
         self.bar.start()
 
     def _step(self, event: Event) -> None:
+        if self.console.is_terminal and not self.bar:  # only now: what comes before a first step may take long
+            self._open_bar()
         if self.bar:
             task = self.bar.task_ids[0]
             self.bar.update(task, completed=event["step"], loss=event["loss"], speed=event["tokens_per_second"])
-        elif time.monotonic() - self.last_line >= QUIET and not self.console.is_terminal:
+            self._show_curve()
+        elif time.monotonic() - self.last_line >= QUIET:
             self.last_line = time.monotonic()
             left = event["seconds"] / event["step"] * (self.steps - event["step"]) if self.steps else 0.0
             self._say(
@@ -116,11 +159,57 @@ class Screen:
     def _checkpoint(self, event: Event) -> None:
         best = "  best so far" if event["best"] else ""
         self._say(f"checkpoint {event['step']:,}: {_numbers(event)}{best}")
+        self.curve.append(_curved(event))
+        self._show_curve()
+
+    def _show_curve(self) -> None:
+        if self.bar and self.curve:
+            values = [value for _, value in self.curve]
+            line = sparkline(values, 12 if self.console.width >= WIDE else 8, self.blocks)
+            self.bar.update(self.bar.task_ids[0], curve=f"{self.curve[-1][0]} {line} {values[-1]:.2f}")
+
+    def _samples(self, event: Event) -> None:
+        """A few answers, those of a middling length."""
+        found, room = event["samples"], max(12, (self.console.width - 20) // 3)
+        for place in sorted({(2 * part + 1) * len(found) // (2 * SHOWN_SAMPLES) for part in range(SHOWN_SAMPLES)}):
+            if place < len(found):
+                self._say(f"    {self._sample(found[place], room)}")
+
+    def _sample(self, sample: dict[str, str], room: int) -> str:
+        from regard.metrics.samples import cut
+        from regard.text.report import visible
+
+        source, wanted, answer = (cut(visible(sample[key]), room) for key in ("source", "reference", "answer"))
+        right = "right" if sample["answer"] == sample["reference"] else f"wanted: {wanted}"
+        return f"{source} {self.arrow} {answer}   ({right})"
 
     def _end(self, event: Event) -> None:
         self.close()
         self._say(f"done in {event['seconds'] / 60:.1f} min; kept {event['published']}: {_numbers(event)}")
         self._say(f"the model is in {self.run}")
+
+
+def forecast_lines(event: Event) -> list[str]:
+    """What a run will take, in a few lines; what is not known is left out."""
+    processes = f", {event['processes']} processes" if event.get("processes", 1) > 1 else ""
+    lines = [
+        f"forecast: {event['steps']:,} steps, {event['tokens']:,} tokens, {event['epochs']:.1f} epochs; "
+        f"about {in_time(event['seconds'])} of steps on {event['device']}{processes}"
+    ]
+    if event.get("memory_bytes") is not None:
+        lines.append(f"  memory: about {in_bytes(event['memory_bytes'])}{_free(event.get('free_memory_bytes'))}")
+    disk = f"{in_bytes(event['checkpoint_bytes'])} a checkpoint, {in_bytes(event['disk_bytes'])} in all"
+    return [*lines, f"  disk: {disk}{_free(event.get('free_disk_bytes'))}"]
+
+
+def _free(count: int | None) -> str:
+    return "" if count is None else f"; {in_bytes(count)} free"
+
+
+def _curved(event: Event) -> tuple[str, float]:
+    """The name and the value of what has a curve."""
+    key = next(key for key in CURVED if key in event)
+    return ("loss" if key == "loss" else key.upper()), event[key]
 
 
 def _numbers(event: Event) -> str:
