@@ -157,7 +157,8 @@ def test_the_curve_of_validation_stands_beside_the_bar(encoding: str, curve: str
     checkpoints = [{**EVENTS[4], "step": 50 + place, "wer": wer} for place, wer in enumerate((50.0, 30.0, 10.0))]
     text = said([*EVENTS[:4], *checkpoints], encoding=encoding, force_terminal=True)
     assert curve in text
-    assert "→" not in said([SAMPLES], encoding="ascii")
+    long = {**SAMPLES, "samples": [{"source": "s" * 99, "reference": "r", "answer": "a"}]}
+    assert said([long], encoding="ascii", width=80) == "    " + "s" * 19 + "... -> a   (wanted: r)\n"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])

@@ -59,7 +59,7 @@ class Screen:
         self.steps = 0
         self.curve: list[tuple[str, float]] = []  # of each checkpoint, what was measured and how much
         utf8 = console.encoding.startswith("utf")
-        self.blocks, self.arrow = (BLOCKS, "→") if utf8 else (ASCII, "->")
+        self.blocks, self.arrow, self.more = (BLOCKS, "→", "…") if utf8 else (ASCII, "->", "...")
         self.shown: dict[str, Callable[[Event], None]] = {
             "recipe": self._recipe,
             "data": self._data,
@@ -181,7 +181,7 @@ class Screen:
 
         source, wanted, answer = (cut(visible(sample[key]), room) for key in ("source", "reference", "answer"))
         right = "right" if sample["answer"] == sample["reference"] else f"wanted: {wanted}"
-        return f"{source} {self.arrow} {answer}   ({right})"
+        return f"{source} {self.arrow} {answer}   ({right})".replace("…", self.more)
 
     def _end(self, event: Event) -> None:
         self.close()
