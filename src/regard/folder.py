@@ -133,6 +133,12 @@ def recover(parent: Path) -> None:
             pass  # holding the lock is all it takes
 
 
+def clear(parent: Path) -> None:
+    """Deletes what dead writers left in a folder, and recovers. For who knows that no writer of it lives."""
+    with _explained(parent, 0), _only_writer(parent):
+        pass
+
+
 @contextmanager
 def _only_writer(parent: Path) -> Iterator[Path]:
     """Lends an unused name under the lock of a folder, syncs the folder, and clears what it or dead writers left."""

@@ -161,13 +161,13 @@ def test_broken_ones_block_nothing_and_go_when_training_has_come_as_far_again(tm
     newest_good(tmp_path)
     assert names(tmp_path) == ["00000001", "00000002", "00000003.broken", "00000004.broken"]
     assert newest_good(tmp_path)[1] == []  # told once
-    prune_checkpoints(tmp_path, keep=[])
+    prune_checkpoints(tmp_path, keep=[1])
     assert names(tmp_path) == ["00000001", "00000002", "00000003.broken", "00000004.broken"]
     save(tmp_path, 3)
-    prune_checkpoints(tmp_path, keep=[])
+    prune_checkpoints(tmp_path, keep=[2])
     assert names(tmp_path) == ["00000002", "00000003", "00000004.broken"]
     save(tmp_path, 4)
-    prune_checkpoints(tmp_path, keep=[])
+    prune_checkpoints(tmp_path, keep=[3])
     assert names(tmp_path) == ["00000003", "00000004"]
 
 

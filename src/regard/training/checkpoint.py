@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Tensor
 
 from regard.errors import ModelFolderError, TrainingError
-from regard.folder import MANIFEST, new_folder, recover, remove_folder, rename_folder, verify, write_new
+from regard.folder import MANIFEST, clear, new_folder, recover, remove_folder, rename_folder, verify, write_new
 from regard.models.weights import not_finite, read_weights, save_weights
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ def newest_good(run: Path) -> tuple[Checkpoint | None, list[ModelFolderError]]:
 
     Those get names that end in `.broken`: no longer checkpoints, so they count for nothing and block nothing;
     `prune_checkpoints` deletes them when training has come as far again. If none loads, all stay as they are and
-    one ModelFolderError names the faults of all, for to start anew is for the user to decide.
+    one ModelFolderError names the faults of all, for to start anew is for the user to decide. Whoever calls this is
+    the only one to write: half folders that a dead process left are deleted.
     """
-    recover(_folder(run))
+    if _folder(run).is_dir():
+        clear(_folder(run))
     faults: dict[Path, ModelFolderError] = {}
     for folder in sorted(filter(_is_step, _folder(run).glob("*")), key=lambda path: int(path.name), reverse=True):
         try:
