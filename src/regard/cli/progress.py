@@ -186,7 +186,7 @@ class Screen:
     def _end(self, event: Event) -> None:
         self.close()
         self._say(f"done in {event['seconds'] / 60:.1f} min; kept {event['published']}: {_numbers(event)}")
-        self._say(f"the model is in {self.run}")
+        self._say(f"the model is in {self.run}; report.html there shows how it went")
 
 
 def forecast_lines(event: Event) -> list[str]:
