@@ -29,6 +29,7 @@ pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; } figure { margin: 0; } summary { cursor: pointer; margin-top: 2rem; }
 .looks { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; }
+.looks > * { max-width: 100%; }
 .heat { max-width: 100%; height: auto; } .heat text { font: 12px ui-monospace, monospace; fill: var(--ink); }
 .heat rect { fill: var(--mark); } .heat .frame { fill: none; stroke: var(--line); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem; }
@@ -40,7 +41,7 @@ polyline.colour0 { stroke: var(--c0); } polyline.colour1 { stroke: var(--c1); } 
 polyline.colour3 { stroke: var(--c3); } polyline.colour4 { stroke: var(--c4); }
 .colour0 { fill: var(--c0); } .colour1 { fill: var(--c1); } .colour2 { fill: var(--c2); } .colour3 { fill: var(--c3); }
 .colour4 { fill: var(--c4); }
-dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; }
+dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; overflow-wrap: anywhere; }
 """
 # A browser that reads this loads nothing but what stands in the page itself.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

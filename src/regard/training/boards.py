@@ -116,7 +116,7 @@ class TensorBoard:
         told = max((event.get("step", 0) for event in history or ()), default=0)
         purge = None if history is None else told + 1  # what was written from this step on is hidden
         self.folder = run / FOLDER
-        self.writer: Any = SummaryWriter(str(self.folder), purge_step=purge)  # type: ignore[no-untyped-call]
+        self.writer: Any = SummaryWriter(str(self.folder), purge_step=purge)
         if history is None:
             settings = [f"    {key} = {value}" for key, value in _flat(config)]  # Markdown's form of code
             self.writer.add_text("settings", "\n".join(settings), 0)
