@@ -12,7 +12,7 @@ from regard.look.sentence import Look
 CELL, LETTER = 16, 7.2  # pixels of a cell of a heat map; width of a letter beside it
 LONGEST_LABEL = 12  # letters
 FAINT = 0.01  # a weight that is not drawn
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 250, 52, 14, 46, 34  # pixels of a chart and of the margins in it
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 250, 52, 20, 46, 34  # pixels of a chart and of the margins in it
 MOST_POINTS = 400  # of a line
 THOUSANDS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
