@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.layers.dropout import Dropout, dropout
+from regard.layers.dropout import Dropout, add_dropped, dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
@@ -86,3 +86,36 @@ def test_n21_evaluation_switches_it_off() -> None:
     assert not torch.equal(layer(x), x)
     assert torch.equal(layer.eval()(x), x)
     assert repr(layer) == "Dropout(rate=0.5)"
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
+def test_added_to_something_it_is_the_sum(rate: float) -> None:
+    x, y = (torch.randn(7, 9, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    torch.manual_seed(1)
+    found = add_dropped(x, y, rate)
+    torch.manual_seed(1)
+    expected = x + dropout(y, rate)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    by_output = torch.randn_like(found)
+    wanted = torch.autograd.grad(expected, (x, y), by_output)
+    for one, other in zip(torch.autograd.grad(found, (x, y), by_output), wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    layer = Dropout(rate)
+    assert torch.equal(layer.eval().add(x, y), x + y)
+    torch.manual_seed(1)
+    assert torch.equal(layer.train().add(x, y), found)
+
+
+def test_a_derivative_of_the_derivative() -> None:
+    x = torch.randn(50, dtype=torch.float64, requires_grad=True)
+
+    def f(x: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return dropout(x, 0.3).square()
+
+    assert torch.autograd.gradgradcheck(f, x)
+
+
+def test_the_sum_of_two_types_is_that_of_torch() -> None:
+    x, y = torch.randn(9), torch.randn(9).bfloat16()
+    assert add_dropped(x, y, 0.5).dtype == torch.float32

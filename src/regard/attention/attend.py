@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from regard.attention.masks import causal_mask, masked_softmax
 from regard.attention.scores import Score
+from regard.attention.short import attend_by_hand
 from regard.layers.dropout import dropout
 
 SHORT = 256  # keys; below this the fused CPU kernel loses to plain products
@@ -81,18 +82,21 @@ def attend_short(
     bias: Tensor | None = None,
 ) -> Tensor:
     """The same with one addition to the scores in place of two selections; returns mixed [B, H, T, W]."""
-    scores = (query * factor) @ key.transpose(-2, -1)
-    if bias is not None:
-        scores = scores + bias
     allowed = _join(may_attend, is_causal, query, key)
-    if allowed is None:
-        return dropout(scores.softmax(-1), drop) @ value
-    # The mask has no head axis, so adding it and the look for empty rows are small beside the scores. An empty row is
-    # not forbidden anything: a row of -inf has no softmax.
-    sees_something = allowed.any(-1, keepdim=True)
-    forbidden = torch.zeros(allowed.shape, dtype=scores.dtype).masked_fill_(~allowed & sees_something, -torch.inf)
-    mixed = dropout(scores.add_(forbidden).softmax(-1), drop) @ value
-    return mixed if bool(sees_something.all()) else mixed * sees_something
+    forbidden = sees_something = None
+    if allowed is not None and not bool(allowed.all()):
+        # The mask has no head axis, so adding it and the look for empty rows are small beside the scores. An empty row
+        # is not forbidden anything: a row of -inf has no softmax.
+        sees_something = allowed.any(-1, keepdim=True)
+        forbidden = torch.zeros(allowed.shape, dtype=query.dtype).masked_fill_(~allowed & sees_something, -torch.inf)
+    if torch.is_grad_enabled() and drop == 0 and bias is None and not torch.compiler.is_compiling():
+        mixed = attend_by_hand(factor, query, key, value, forbidden)
+    else:
+        scores = (query * factor) @ key.transpose(-2, -1)
+        scores = scores if bias is None else scores + bias
+        scores = scores if forbidden is None else scores.add_(forbidden)
+        mixed = dropout(scores.softmax(-1), drop) @ value
+    return mixed if sees_something is None or bool(sees_something.all()) else mixed * sees_something
 
 
 def attend_fused(

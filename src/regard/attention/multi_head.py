@@ -10,7 +10,9 @@ from regard.attention.attend import Attend
 from regard.attention.memory import KeyValues
 from regard.attention.relative import Relative
 from regard.attention.scores import SCORES
+from regard.attention.short import split_heads
 from regard.errors import RecipeError
+from regard.layers.linear import linear
 
 
 class MultiHeadAttention(nn.Module):
@@ -47,8 +49,8 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(size, size, bias=bias)
         self.attend = Attend(SCORES[score](size // heads), weight_dropout)
         self.relative = relative
-        for linear in (self.query, self.key, self.value, self.output):
-            initialise(linear)
+        for layer in (self.query, self.key, self.value, self.output):
+            initialise(layer)
 
     def forward(
         self,
@@ -62,12 +64,19 @@ class MultiHeadAttention(nn.Module):
 
         `first` is the position of the first query (for `relative`); the first key stands at 0.
         """
-        split, bias = self._split(self.query(query)), None
+        (split,) = self._project(query, self.query)
         if self.relative is not None:
             split = self.relative.turn(split, first)
-            bias = self.relative.bias(split, first, memory.key.shape[2])
-        mixed, _ = self.attend(split, memory.key, memory.value, may_attend, is_causal, bias)
-        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # [B, H, T, K] -> [B, T, D]
+        return self._attend(split, memory, may_attend, is_causal, first)
+
+    def all_at_once(
+        self, x: Float[Tensor, "B T D"], may_attend: Bool[Tensor, "#B #H #T #T"] | None = None, is_causal: bool = False
+    ) -> Float[Tensor, "B T D"]:
+        """Self-attention: `forward(x, remember(x), ...)`, with one product for queries, keys and values."""
+        query, key, value = self._project(x, self.query, self.key, self.value)
+        if self.relative is not None:
+            query, key = self.relative.turn(query), self.relative.turn(key)
+        return self._attend(query, KeyValues(key, value), may_attend, is_causal, first=0)
 
     def remember(
         self, key: Float[Tensor, "B S C"], value: Float[Tensor, "B S U"] | None = None, first: int = 0
@@ -76,9 +85,27 @@ class MultiHeadAttention(nn.Module):
 
         The values come from the keys unless given.
         """
-        split = self._split(self.key(key))
-        turned = split if self.relative is None else self.relative.turn(split, first)
-        return KeyValues(turned, self._split(self.value(key if value is None else value)))
+        if value is None:
+            split, values = self._project(key, self.key, self.value)
+        else:
+            (split,), (values,) = self._project(key, self.key), self._project(value, self.value)
+        return KeyValues(split if self.relative is None else self.relative.turn(split, first), values)
+
+    def _attend(
+        self, query: Tensor, memory: KeyValues, may_attend: Tensor | None, is_causal: bool, first: int
+    ) -> Tensor:
+        """From projected queries [B, H, T, K] to the output [B, T, D]."""
+        bias = None if self.relative is None else self.relative.bias(query, first, memory.key.shape[2])
+        mixed, _ = self.attend(query, memory.key, memory.value, may_attend, is_causal, bias)
+        return linear(mixed.transpose(1, 2).flatten(2), self.output.weight, self.output.bias)
+
+    def _project(self, x: Float[Tensor, "B S D"], *layers: nn.Linear) -> tuple[Tensor, ...]:
+        """Each layer's [B, H, S, K]; in training by one product for all."""
+        if not self.training:
+            return tuple(self._split(layer(x)) for layer in layers)
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        weight = torch.cat([layer.weight for layer in layers])
+        return split_heads(linear(x, weight, torch.cat(biases) if biases else None), len(layers), self.heads)
 
     def _split(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B H S K"]:
         return x.reshape(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)

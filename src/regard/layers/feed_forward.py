@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from regard.attention.multi_head import initialise
 from regard.layers.dropout import Dropout
+from regard.layers.linear import linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -40,13 +41,15 @@ class FeedForward(nn.Module):
         self.narrow = nn.Linear(inner, size, bias=bias)
         self.activation = activation
         self.dropout = Dropout(drop)
-        for linear in (self.widen, self.narrow, *([self.gate] if self.gate else [])):
-            initialise(linear)
+        for layer in (self.widen, self.narrow, *([self.gate] if self.gate else [])):
+            initialise(layer)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """The output at a position depends on that position alone."""
-        inner = ACTIVATIONS[self.activation](self.widen(x))
+        if self.activation == "relu":
+            inner = linear(x, self.widen.weight, self.widen.bias, relu=True)
+        else:
+            inner = ACTIVATIONS[self.activation](linear(x, self.widen.weight, self.widen.bias))
         if self.gate is not None:
-            inner = inner * self.gate(x)
-        output: Tensor = self.narrow(self.dropout(inner))
-        return output
+            inner = inner * linear(x, self.gate.weight, self.gate.bias)
+        return linear(self.dropout(inner), self.narrow.weight, self.narrow.bias)

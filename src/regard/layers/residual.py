@@ -31,5 +31,5 @@ class Residual(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """The same shape. `is_real` is for norms that look further than one position; None: all are real."""
         if self.norm_first:
-            return x + self.dropout(sublayer(self.norm(x, is_real)))  # type: ignore[no-any-return]
-        return self.norm(x + self.dropout(sublayer(x)), is_real)  # type: ignore[no-any-return]
+            return self.dropout.add(x, sublayer(self.norm(x, is_real)))
+        return self.norm(self.dropout.add(x, sublayer(x)), is_real)  # type: ignore[no-any-return]

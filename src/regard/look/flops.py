@@ -1,7 +1,8 @@
-"""torch's counter of operations, with the one kernel of ours that it does not know: the LSTM of the CPU."""
+"""torch's counter of operations, with the kernels of the CPU that it does not know: the LSTM, and oneDNN's product."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,11 +16,18 @@ def flop_counter() -> FlopCounterMode:
         model(source, previous)
     counter.get_total_flops()
     """
-    lstm = {
+    known: dict[Any, Any] = {
         torch.ops.aten.mkldnn_rnn_layer: _lstm_forward,
         torch.ops.aten.mkldnn_rnn_layer_backward: _lstm_backward,
     }
-    return FlopCounterMode(display=False, custom_mapping=lstm)
+    if torch._C._has_mkldnn:
+        known[torch.ops.mkldnn._linear_pointwise] = _product
+    return FlopCounterMode(display=False, custom_mapping=known)
+
+
+def _product(x: Any, weight: Any, *others: Any, out_shape: Any = None) -> int:
+    """Shapes [N, K], [M, K]."""
+    return int(2 * math.prod(x) * weight[0])
 
 
 def _lstm_forward(x: Any, to_gates: Any, from_state: Any, *others: Any, out_shape: Any = None) -> int:

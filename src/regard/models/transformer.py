@@ -151,7 +151,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B S D"], may_attend: Tensor, is_real: Tensor) -> Float[Tensor, "B S D"]:
         """The same shape."""
-        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), may_attend), is_real)
+        x = self.around_attention(x, lambda y: self.attention.all_at_once(y, may_attend), is_real)
         return self.around_feed_forward(x, self.feed_forward, is_real)  # type: ignore[no-any-return]
 
 
@@ -178,7 +178,7 @@ class DecoderBlock(nn.Module):
         self, x: Float[Tensor, "B T D"], memory: Float[Tensor, "B S M"], may_attend: Tensor, is_real: Tensor
     ) -> Float[Tensor, "B T D"]:
         """All positions at once, none looking ahead."""
-        x = self.around_attention(x, lambda y: self.attention(y, self.attention.remember(y), is_causal=True), is_real)
+        x = self.around_attention(x, lambda y: self.attention.all_at_once(y, is_causal=True), is_real)
         x = self.around_look(x, lambda y: self.look(y, self.look.remember(memory), may_attend), is_real)
         return self.around_feed_forward(x, self.feed_forward, is_real)  # type: ignore[no-any-return]
 
