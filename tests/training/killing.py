@@ -1,7 +1,8 @@
 """Runs that are killed and resumed, many, each in a fork of this process, which has imported all and started no thread.
 
-python killing.py PAIRS FOLDER KILLS SEED: trains FOLDER/whole/run unbroken and FOLDER/<number>/run with kills, and
-prints one line of JSON for each of those: {"kills": [where], "seconds": ...}.
+python killing.py PAIRS FOLDER RUNS SEED: trains FOLDER/whole/run unbroken and FOLDER/<number>/run with kills, and
+prints a line of JSON for each of those: {"folder": <number>, "kills": [where], "seconds": of the unbroken run}.
+python killing.py PAIRS FOLDER signals: stops FOLDER/run by signals, and prints what came of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +21,11 @@ from typing import Any
 import torch
 
 import regard.training.loop as loop
-from regard import trainer
+from regard import cli, trainer
 from regard.config import Settings, merge
+from regard.folder import MANIFEST
 from regard.trainer import publish
+from regard.training.checkpoint import list_checkpoints
 
 SETTINGS: Settings = {
     "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
@@ -79,7 +83,8 @@ def start(pairs: Path, run: Path, die_at: int | None) -> int:
         saves = Saves(die_at)
         saves.install()
         if (run / "recipe.toml").exists():
-            trainer.resume(run)
+            if not (run / MANIFEST).exists():  # else it was done before it was killed
+                trainer.resume(run)
         else:
             trainer.train(merge(SETTINGS, {"data": {"pairs": [str(pairs)]}}), run)
         (run.parent / "calls").write_text(str(saves.count), encoding="utf-8")
@@ -127,7 +132,6 @@ def warm_up() -> None:
 
 def main(pairs: Path, folder: Path, runs: int, seed: int) -> None:
     """See above."""
-    warm_up()
     assert len(os.listdir("/proc/self/task")) == 1
     whole = folder / "whole" / "run"
     whole.parent.mkdir(parents=True)
@@ -147,5 +151,82 @@ def main(pairs: Path, folder: Path, runs: int, seed: int) -> None:
         sys.stdout.write(json.dumps({"folder": run.parent.name, "kills": kills, "seconds": seconds}) + "\n")
 
 
+def command(arguments: list[str], told: Path, slow_saves: bool) -> int:
+    """A child that runs the command line, which tells things into a file; saving takes for ever if it is to."""
+    told.touch()
+    child = os.fork()
+    if child:
+        return child
+    code = 99
+    try:
+        for stream in (1, 2):
+            os.dup2(os.open(told, os.O_WRONLY | os.O_APPEND), stream)
+        torch.set_num_threads(1)
+        if slow_saves:
+            loop.save_checkpoint = save_slowly
+        code = cli.run(arguments)
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread():
+                thread.join()  # as the interpreter does at its end
+    finally:
+        os._exit(code)
+
+
+def save_slowly(*arguments: object) -> None:
+    """Never comes to an end. In short sleeps: a signal that comes just before one waits for its end."""
+    while True:
+        time.sleep(0.01)
+
+
+def wait_for(what: Callable[[], bool], child: int) -> None:
+    """Until it is so. The child must live on, for a minute at most."""
+    until = time.monotonic() + 60
+    while not what():
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            sys.exit("the command ended too early")
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            sys.exit("the command does not come that far")
+        time.sleep(0.01)
+
+
+def ended_with(child: int) -> int:
+    """The exit code of a child, which must end within a minute."""
+    watch = threading.Timer(60, os.kill, (child, signal.SIGKILL))
+    watch.start()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    watch.cancel()
+    watch.join()
+    return code
+
+
+def stop_by_signals(pairs: Path, folder: Path) -> None:
+    """SIGINT, which saves; then a resumed run that gets a second signal while it saves."""
+    os.environ["REGARD_CACHE"] = str(folder / "cache")
+    run, told = folder / "run", [folder / "told.1", folder / "told.2"]
+    sizes = [f"model.{key}={value}" for key, value in SETTINGS["model"].items()]
+    options = [
+        part for size in [*sizes, "training.steps=1000000", "training.checkpoint_every=3"] for part in ("--set", size)
+    ]
+    child = command(["train", str(pairs), "--out", str(run), *options], told[0], slow_saves=False)
+    wait_for(lambda: len(list_checkpoints(run)) > 0, child)
+    os.kill(child, signal.SIGINT)
+    codes = [ended_with(child)]
+    before = [path.name for path in list_checkpoints(run)]
+    child = command(["train", "--resume", str(run)], told[1], slow_saves=True)
+    wait_for(lambda: b"goes on after step" in told[1].read_bytes(), child)
+    os.kill(child, signal.SIGINT)
+    wait_for(lambda: b"once more to stop at once" in told[1].read_bytes(), child)
+    os.kill(child, signal.SIGINT)
+    codes.append(ended_with(child))
+    after = [path.name for path in list_checkpoints(run)]
+    texts = [path.read_text(encoding="utf-8") for path in told]
+    sys.stdout.write(json.dumps({"codes": codes, "told": texts, "before": before, "after": after}) + "\n")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    warm_up()
+    if sys.argv[3] == "signals":
+        stop_by_signals(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

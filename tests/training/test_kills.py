@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import killing
 import pytest
+
+from regard.training.checkpoint import newest_good
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,8 @@ def results(run: Path) -> dict[str, object]:
     return found
 
 
-def kill(pairs: Path, folder: Path, runs: int, seed: int) -> list[dict[str, object]]:
-    command = [sys.executable, killing.__file__, str(pairs), str(folder), str(runs), str(seed)]
+def told(*arguments: object) -> list[dict[str, Any]]:
+    command = [sys.executable, killing.__file__, *map(str, arguments)]
     # One thread in each library: forks must find no lock that a thread of their parent held.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -49,7 +52,7 @@ def kill(pairs: Path, folder: Path, runs: int, seed: int) -> list[dict[str, obje
 
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_unbroken_bit_for_bit(runs: int, pairs: Path, tmp_path: Path) -> None:
-    killed = kill(pairs, tmp_path, runs, seed=runs)
+    killed = told(pairs, tmp_path, runs, runs)
     whole = results(tmp_path / "whole" / "run")
     assert len(killed) == runs
     assert sum(str(run["kills"]).startswith("['call") for run in killed) >= runs // 3
@@ -57,3 +60,17 @@ def test_killed_and_resumed_equals_unbroken_bit_for_bit(runs: int, pairs: Path, 
         found = results(tmp_path / str(run["folder"]) / "run")
         assert found.keys() == whole.keys(), run
         assert [name for name in whole if found[name] != whole[name]] == [], run
+
+
+@pytest.mark.slow  # the first signal alone: tests/cli/test_commands.py
+def test_signals_of_which_the_second_does_not_wait(pairs: Path, tmp_path: Path) -> None:
+    [found] = told(pairs, tmp_path, "signals")
+    assert found["codes"] == [130, 130]
+    first, second = found["told"]
+    assert first.endswith(f"stopped and saved; go on with: regard train --resume {tmp_path / 'run'}\n")
+    assert second.endswith("saving; once more to stop at once\n")  # it did not save: that would never have ended
+    assert "Traceback" not in first + second
+    assert found["before"] == found["after"]
+    loaded, faults = newest_good(tmp_path / "run")
+    assert loaded
+    assert (f"{loaded.step:08d}", faults) == (found["before"][-1], [])
