@@ -14,7 +14,7 @@ import torch
 from regard import trainer
 from regard.cli import run as command
 from regard.errors import ModelFolderError
-from regard.folder import MANIFEST
+from regard.folder import MANIFEST, seal, write_file
 from regard.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -24,6 +24,7 @@ from regard.training.checkpoint import (
     save_checkpoint,
 )
 from regard.translator import Translator
+from small import saved, untrained
 
 TINY = {
     "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32},
@@ -33,9 +34,26 @@ TINY = {
 NAMED = re.compile(r"^(\S+): expected .+, found .+", re.MULTILINE)
 
 
+OTHERS = {"README.md": b"# run\n" * 90, "metrics.jsonl": b'{"event": "end"}\n' * 90, "curve.png": bytes(range(256)) * 9}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as training leaves it: recipe, tokenizers, weights, README, journal, curve; checkpoints beside."""
+    """The files of a run as training leaves it, and a checkpoint, without the time that training takes."""
+    run, translator = tmp_path_factory.mktemp("run"), untrained()
+    saved(run, translator)
+    model_files = {"recipe.toml": (run / "recipe.toml").read_bytes(), **translator.tokenizers.files()}
+    for name, content in OTHERS.items():
+        write_file(run / name, content)
+    seal(run, [*model_files, "model.safetensors", *OTHERS])
+    weights = translator.model.state_dict()
+    save_checkpoint(run, Checkpoint(4, weights, weights, {"seconds": 1.5}), model_files)
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained."""
     run = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGARD_CACHE", str(run.parent / "cache"))
@@ -84,17 +102,19 @@ def count_found(load: Callable[[Path], object], folder: Path, places: int, seed:
     return found
 
 
-@pytest.mark.parametrize("places", [60, pytest.param(1000, marks=pytest.mark.slow)])
-def test_a_flipped_bit_or_a_cut_anywhere_in_a_checkpoint_is_found_and_named(finished: Path, places: int) -> None:
-    assert len(files_of(list_checkpoints(finished)[-1])) == 7
-    assert count_found(load_checkpoint, list_checkpoints(finished)[-1], places, seed=places) == places
+def test_a_flipped_bit_or_a_cut_anywhere_is_found_and_named(finished: Path) -> None:
+    [checkpoint] = list_checkpoints(finished)
+    assert len(files_of(checkpoint)) == len(files_of(finished)) - 1 == 7
+    assert count_found(load_checkpoint, checkpoint, 60, seed=1) == 60
+    assert count_found(Translator.load, finished, 60, seed=2) == 60
 
 
-@pytest.mark.parametrize("places", [60, pytest.param(1000, marks=pytest.mark.slow)])
-def test_a_flipped_bit_or_a_cut_anywhere_in_a_finished_model_is_found_and_named(finished: Path, places: int) -> None:
-    names = {path.name for path in files_of(finished)}
+@pytest.mark.slow
+def test_a_thousand_faults_in_a_run_that_was_trained(trained: Path) -> None:
+    names = {path.name for path in files_of(trained)}
     assert names >= {"recipe.toml", "model.safetensors", "README.md", "metrics.jsonl", "curve.png", MANIFEST}
-    assert count_found(Translator.load, finished, places, seed=places) == places
+    assert count_found(load_checkpoint, list_checkpoints(trained)[-1], 500, seed=3) == 500
+    assert count_found(Translator.load, trained, 500, seed=4) == 500
 
 
 def test_the_command_says_it_too(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
