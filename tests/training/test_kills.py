@@ -54,6 +54,7 @@ def told(*arguments: object) -> list[dict[str, Any]]:
 def test_killed_and_resumed_equals_unbroken_bit_for_bit(runs: int, pairs: Path, tmp_path: Path) -> None:
     killed = told(pairs, tmp_path, runs, runs)
     whole = results(tmp_path / "whole" / "run")
+    assert b'"best": false' in (tmp_path / "whole" / "run" / "metrics.jsonl").read_bytes()
     assert len(killed) == runs
     assert sum(str(run["kills"]).startswith("['call") for run in killed) >= runs // 3
     for run in killed:
