@@ -25,8 +25,9 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
     )
     return f"""# {name}
 
-A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:,} parameters, made by regard {__version__}
-from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those of {end["published"]}.
+A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:,} parameters, made by
+regard {__version__} from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those
+of {end["published"]}.
 
 Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
 

@@ -23,11 +23,12 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Report what is odd in a corpus: ok, look or wrong. Exit code 2 if something is wrong."""
-    from regard.text.pairs import PairFormat, PairReader
+    from regard.text.pairs import PairFormat
     from regard.text.report import report
+    from regard.text.shards import open_pairs
 
     format = PairFormat.parse(columns, separator, on_bad_line)
-    train, *others = (PairReader(paths, format) if paths else None for paths in (pairs, valid, test))
+    train, *others = (open_pairs(paths, format) if paths else None for paths in (pairs, valid, test))
     assert train is not None  # typer asks for at least one path
     found = report(train, *others)
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ On a terminal a bar with the curve of what validation measures, elsewhere plain 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -42,11 +43,24 @@ def watched(run: Path) -> Iterator[Listener]:
         yield Listener(screen.tell, stop.asked)
     except Interrupted:
         screen.close()
-        typer.echo(f"stopped and saved; go on with: regard train --resume {run}", err=True)
-        raise typer.Exit(128 + stop.received) from None
+        if is_first():
+            typer.echo(f"stopped and saved; go on with: {again(run)}", err=True)
+        raise typer.Exit(128 + (stop.received or signal.SIGTERM)) from None  # perhaps another process was asked to
     finally:
         screen.close()
         stop.restore()
+
+
+def is_first() -> bool:
+    """Whether this is the process that talks, of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def again(run: Path) -> str:
+    """The command that goes on with a run, in as many processes."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    start = "regard" if size == "1" else f"torchrun --nproc-per-node={size} -m regard"
+    return f"{start} train --resume {run}"
 
 
 class Screen:
@@ -226,7 +240,8 @@ class _Signals:
 
     def _first(self, number: int, frame: object) -> None:
         self.received = number
-        sys.stderr.write("saving; once more to stop at once\n")
+        if is_first():
+            sys.stderr.write("saving; once more to stop at once\n")
         self.restore()
 
     def asked(self) -> bool:

@@ -41,12 +41,13 @@ def score(
     from regard.cli.forced import refuse_search, score_forced
     from regard.cli.searching import load, options
     from regard.metrics.evaluate import evaluate
-    from regard.text.pairs import PairFormat, PairReader
+    from regard.text.pairs import PairFormat
+    from regard.text.shards import open_pairs
 
     if forced:
         refuse_search({"--beam": beam, "--set": settings})
     chosen = options(settings or [])
-    reader = PairReader(pairs, PairFormat.parse(columns, separator, on_bad_line))
+    reader = open_pairs(pairs, PairFormat.parse(columns, separator, on_bad_line))
     folders = [run, *(mates or [])]
     if forced:
         score_forced(load(folders, weights, average), reader, batch_size, as_json)

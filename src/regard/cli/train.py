@@ -11,7 +11,9 @@ import typer
 def train(
     pairs: Annotated[
         list[str] | None,
-        typer.Argument(help="One file of pairs (TSV, JSONL, .gz, .zst, - for stdin) or two parallel files."),
+        typer.Argument(
+            help="A file of pairs (TSV, JSONL, .gz, .zst, - is stdin), two parallel files, or a folder of such."
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -29,14 +31,22 @@ def train(
     separator: Annotated[str | None, typer.Option(help="What stands between columns [default: a tab].")] = None,
     on_bad_line: Annotated[str | None, typer.Option(help="error, or skip and count.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder where it stopped.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run would take, and stop before the first step.")
+    ] = False,
 ) -> None:
-    """Train a model. Settings follow from the data and are printed with the reason; --set and --config win."""
+    """Train a model. Settings follow from the data and are printed with the reason; --set and --config win.
+
+    In several processes: torchrun --nproc-per-node=N -m regard train ...
+    """
     from regard.cli.progress import watched
     from regard.cli.settings import gather
     from regard.errors import UsageError
+    from regard.heap import keep_heap
 
+    keep_heap()
     if resume:
-        if pairs or task or valid or settings or config or out:
+        if pairs or task or valid or settings or config or out or dry_run:
             raise UsageError("--resume takes no other settings", fix="a run goes on with the recipe it began with")
         from regard import trainer
 
@@ -48,7 +58,7 @@ def train(
     from regard import trainer
 
     with watched(run) as listener:
-        trainer.train(chosen, run, listener)
+        trainer.train(chosen, run, listener, dry_run=dry_run)
 
 
 def _stem(path: str) -> str:

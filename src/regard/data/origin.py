@@ -17,6 +17,7 @@ from regard.data.tasks import TASKS, draw, task_named
 from regard.errors import DataError, UsageError
 from regard.text.lines import STDIN, read_lines, spooled_stdin
 from regard.text.pairs import Pair, PairFormat, PairReader, is_blank
+from regard.text.shards import open_pairs
 
 DICTIONARY = "pronounce"  # English words to phones, without stress
 
@@ -114,8 +115,10 @@ def _reader(data: Data, paths: Sequence[str]) -> PairReader:
             raise UsageError(
                 "is no file that can be read twice", where=path, fix="save it as a file, or pipe it to `-`"
             )
-        next(read_lines(path, on_bad_line="skip"), None)
-    return PairReader(paths, PairFormat(data.columns, data.separator, data.on_bad_line))
+    reader = open_pairs(paths, PairFormat(data.columns, data.separator, data.on_bad_line))
+    for file in reader.paths:
+        next(read_lines(str(file), on_bad_line="skip"), None)
+    return reader
 
 
 def _files(data: Data, valid: PairReader | None) -> Origin:

@@ -6,8 +6,9 @@ import os
 from dataclasses import asdict
 
 from regard.config import Data
-from regard.text.pairs import PairFormat, PairReader
+from regard.text.pairs import PairFormat
 from regard.text.report import Finding, report
+from regard.text.shards import open_pairs
 from regard.training.journal import Event
 
 MOST_BYTES = 200 * 2**20  # of files that are checked on the way: a minute or two
@@ -25,7 +26,7 @@ def data_event(data: Data, most_bytes: int = MOST_BYTES) -> Event | None:
         detail = f"more than {most_bytes / 2**20:,.0f} MiB: not checked on the way; `{_command(data)}` does it"
         return _event("ok", [Finding("ok", "size", detail)])
     format = PairFormat(data.columns, data.separator, data.on_bad_line)
-    train, valid = (PairReader(names, format) if names else None for names in (data.pairs, data.valid))
+    train, valid = (open_pairs(names, format) if names else None for names in (data.pairs, data.valid))
     assert train is not None
     found = report(train, valid)
     return _event(found.worst, found.sections)

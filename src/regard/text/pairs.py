@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -118,6 +119,11 @@ class PairReader:
     def where(self, pair: Pair) -> str:
         """`file:line` of the pair's source."""
         return LineFile.at(self.paths[0]).where(pair.line)
+
+    @cached_property
+    def lines(self) -> int:
+        """Lines of the first file; counting reads it."""
+        return self._opened()[0].count()
 
     def _opened(self) -> tuple[LineFile, ...]:
         if not self._files:

@@ -38,10 +38,10 @@ def publish(run: Path, translator: Translator, progress: Progress, validate: Val
     what = f"the average of steps {', '.join(map(str, steps))}" if use_mean else f"step {progress.best_step}"
     tell({"event": "end", "step": progress.step, "seconds": progress.seconds, "published": what, **chosen.numbers})
     events = journal.read()
+    write_file(run / "model.safetensors", save_weights(model))
     save_curve(events, run / CURVE, run.name)
     report.save_report(run, events, translator, validate.pairs, chosen.answers)
     files = {"recipe.toml": recipe.to_toml().encode(), **translator.tokenizers.files()}
-    write_file(run / "model.safetensors", save_weights(model))
     write_file(run / "README.md", model_card(run.name, translator, events).encode())
     seal(run, [*files, "model.safetensors", "README.md", NAME, MACHINE, CURVE, report.NAME])
 

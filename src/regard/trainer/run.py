@@ -24,12 +24,15 @@ from regard.translator import Tokenizers, Translator
 SKIPPED = "skipped"  # the folder of batches that made no number
 
 
-def carry_on(run: Path, setup: Setup, listener: Listener, resumed: Checkpoint | None) -> None:
-    """Trains to the end; what is there of the journal belongs to `resumed`. Of all processes the first one writes."""
+def carry_on(run: Path, setup: Setup, listener: Listener, resumed: Checkpoint | None, *, goes_on: bool) -> None:
+    """Trains to the end. Of all processes the first one writes.
+
+    `goes_on`: the journal holds what belongs to `resumed`, or to a run that died before its first checkpoint.
+    """
     recipe, tokenizers = setup.job.recipe, setup.job.tokenizers
     if resumed:
         load_whole(setup.model, resumed.weights)
-    tell = _teller(run, setup, listener, resumed) if setup.world.is_first else _nobody
+    tell = _teller(run, setup, listener, goes_on) if setup.world.is_first else _nobody
     translator = Translator(setup.model, tokenizers, recipe)
     validate = Validator.of(setup.origin, translator, _nobody if resumed else tell)
     if not resumed:
@@ -49,9 +52,9 @@ def _nobody(event: Event) -> None:
     pass
 
 
-def _teller(run: Path, setup: Setup, listener: Listener, resumed: Checkpoint | None) -> Tell:
+def _teller(run: Path, setup: Setup, listener: Listener, goes_on: bool) -> Tell:
     journal, training = Journal(run), setup.job.recipe.training
-    history = journal.read() if resumed else None
+    history = journal.read() if goes_on else None
     boards = open_boards(training.boards, run, setup.job.recipe.model_dump(), history)
     return tell_all(journal.write, boards, listener.tell)
 

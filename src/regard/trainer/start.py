@@ -52,7 +52,7 @@ def train(settings: Settings, run: Path, listener: Listener = SILENT, *, dry_run
         with _locked(run, world):
             if world.is_first:
                 _write(run, setup.job, expected)
-            carry_on(run, setup, listener, None)
+            carry_on(run, setup, listener, None, goes_on=False)
     return None
 
 
@@ -127,7 +127,7 @@ def _resume(run: Path, world: World, listener: Listener) -> None:
             told = _resumed(resumed, setup)
             journal.write(told)
             listener.tell(told)
-        carry_on(run, setup, listener, resumed)
+        carry_on(run, setup, listener, resumed, goes_on=True)
 
 
 def _unfinished(run: Path) -> Path:

@@ -30,7 +30,7 @@ class Food:
     epoch: int
     batch: int
     pairs: EncodedPairs
-    rows: tuple[Int[Tensor, " B"], ...]
+    rows: tuple[Int[Tensor, " _"], ...]
     batches: tuple[Batch, ...]
     targets: int
     tokens: int

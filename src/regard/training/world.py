@@ -63,8 +63,10 @@ class World:
         length = _broadcast(torch.tensor(len(content)))
         if length == FAILED:
             raise Elsewhere("process 0 could not go on; its own message says why")
+        if not int(length):
+            return b""
         buffer = torch.frombuffer(bytearray(content or bytes(int(length))), dtype=torch.uint8)
-        return _broadcast(buffer).numpy().tobytes() if int(length) else b""
+        return _broadcast(buffer).numpy().tobytes()
 
     def gather(self, value: float) -> list[float]:
         """The number of each process, in their order."""
@@ -121,9 +123,15 @@ def world_size() -> int:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Meets the other processes of `torchrun`; without it, or with one process, there is nobody to meet."""
+    """Meets the other processes of `torchrun`; without it, or with one process, there is nobody to meet.
+
+    Inside another `joined` they have met already.
+    """
     if world_size() < 2:
         yield ALONE
+        return
+    if dist.is_initialized():
+        yield _here()
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -131,9 +139,13 @@ def joined() -> Iterator[World]:
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"the processes do not find each other: {error}", fix="start them with torchrun") from None
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+        yield _here()
     finally:
         dist.destroy_process_group()
+
+
+def _here() -> World:
+    return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @contextmanager
