@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 
 def write_answers(
-    results: Iterable[Translation], out: TextIO, steps: TextIO | None, shown: int | None, target: Tokenizer
+    results: Iterable[Translation],
+    out: TextIO,
+    steps: TextIO | None,
+    shown: int | None,
+    target: Tokenizer,
+    first: int = 1,
 ) -> None:
-    """Each result as it comes: `shown` answers as text, None: all as JSON; its trace to `steps`; warnings."""
-    for number, result in enumerate(results, start=1):
+    """Each result as it comes: `shown` answers as text, None: all as JSON; its trace to `steps`; warnings.
+
+    `first` is the number of the first result's line.
+    """
+    for number, result in enumerate(results, start=first):
         out.write(as_json(result) if shown is None else as_text(result, shown))
         warn(number, result)
         if steps:

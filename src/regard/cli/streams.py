@@ -25,11 +25,11 @@ def lines_out() -> Iterator[TextIO]:
 
 
 @contextmanager
-def located(file: str) -> Iterator[None]:
-    """A fault in `line 7` of what was read becomes one in `FILE:7`."""
+def located(file: str, before: int = 0) -> Iterator[None]:
+    """A fault in `line 7` of what was read becomes one in `FILE:7`, or later with so many lines `before` it."""
     try:
         yield
     except DataError as fault:
         number = re.fullmatch(r"line (\d+)", fault.where)
-        where = LineFile.at(file).where(int(number[1])) if number else fault.where
+        where = LineFile.at(file).where(before + int(number[1])) if number else fault.where
         raise DataError(fault.message, where=where, fix=fault.fix) from None

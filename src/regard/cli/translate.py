@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from regard import __version__
+
 if TYPE_CHECKING:
-    from regard.translator import Translation
+    from regard.cli.asking import Asking
+    from regard.config import Decoding
+    from regard.translator import Translation, Translator
 
 
 def translate(
@@ -45,31 +53,147 @@ def translate(
     batch_size: Annotated[int, typer.Option(help="Sentences decoded together.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with scores and symbols.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the search, step by step, as JSON lines.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new file for the answers, made in parts: killed, repeated, it goes on.")
+    ] = None,
 ) -> None:
     """Translate a file or stdin. One line out for each line in; a blank line stays blank."""
-    from regard.cli.answering import write_answers
-    from regard.cli.asking import requests as asked
+    from regard.cli.asking import asking
     from regard.cli.searching import load, options
+
+    _check_place(out, trace)
+    chosen = options(settings or [], sample, exact, mbr, alternatives)
+    asked = asking(file, as_json=requests, prefix=prefix, require=require or [], forbid=forbid or [], glossary=glossary)
+    models = [run, *(mates or [])]
+    drawn = samples if mbr else alternatives or n_best
+    manner = Manner(chosen, beam, drawn, batch_size, mbr, n_best or 1, as_json)
+    job = Job(load(models, weights, average), asked, manner)
+    if out:
+        _write_parts(job, out, {"models": _hashes(models), "weights": weights, "average": average})
+    else:
+        _write_stream(job, trace)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How each line is answered and shown: `drawn` answers are searched for, `wanted` of them are shown under `mbr`."""
+
+    options: dict[str, Any]
+    beam: int | None
+    drawn: int | None
+    batch_size: int
+    mbr: str | None
+    wanted: int
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """A translator, what is asked of it, and how."""
+
+    translator: Translator
+    asking: Asking
+    manner: Manner
+
+    def write(self, lines: Iterable[str], out: TextIO, steps: TextIO | None = None, first: int = 1) -> None:
+        """The answers to the lines, the first of which has the number `first`. DataError says `line 1` of that one."""
+        from regard.cli.answering import write_answers
+
+        manner = self.manner
+        results: Iterable[Translation] = self.translator.translate(
+            self.asking.requests(lines, first),
+            beam=manner.beam,
+            n_best=manner.drawn,
+            options=manner.options,
+            batch_size=manner.batch_size,
+            trace=steps is not None,
+        )
+        if metric := manner.mbr:
+            from regard.metrics.risk import least_risk
+
+            results = (least_risk(result, metric, manner.wanted) for result in results)
+        write_answers(results, out, steps, self._shown(), self.translator.tokenizers.target, first)
+
+    def _shown(self) -> int | None:
+        if self.manner.as_json:
+            return None
+        return self.manner.wanted if self.manner.mbr else self._decoding().n_best
+
+    def _decoding(self) -> Decoding:
+        return self.translator.decoding(self.manner.options, beam=self.manner.beam, n_best=self.manner.drawn)
+
+    def record(self) -> dict[str, object]:
+        """All that the answers depend on beside the lines and the models, in JSON's types."""
+        asking, manner = self.asking, self.manner
+        decoding = self._decoding().model_dump(mode="json")
+        return {
+            "regard": __version__,
+            **{f"decoding.{name}": value for name, value in decoding.items()},
+            "batch_size": manner.batch_size,
+            "mbr": manner.mbr and [manner.mbr, manner.wanted],
+            "json": manner.as_json,
+            "requests": asking.as_json,
+            "prefix": asking.prefix,
+            "require": list(asking.require),
+            "forbid": list(asking.forbid),
+            "glossary": None if asking.glossary is None else _sha256(json.dumps(asking.glossary).encode()),
+        }
+
+
+def _write_stream(job: Job, trace: Path | None) -> None:
+    """Each answer to standard output as soon as it is known."""
     from regard.cli.streams import lines_out, located
     from regard.text.pairs import read_lines
 
-    chosen = options(settings or [], sample, exact, mbr, alternatives)
-    wanted: dict[str, Any] = {
-        "prefix": prefix,
-        "require": require or [],
-        "forbid": forbid or [],
-        "glossary": glossary,
-    }
-    lines = asked(read_lines(file), file, as_json=requests, **wanted)
-    translator = load([run, *(mates or [])], weights, average)
-    drawn = samples if mbr else alternatives or n_best
-    results: Iterable[Translation] = translator.translate(
-        lines, beam=beam, n_best=drawn, options=chosen, batch_size=batch_size, trace=trace is not None
-    )
-    if mbr:
-        from regard.metrics.risk import least_risk
-
-        results = (least_risk(result, mbr, n_best or 1) for result in results)
-    shown = (n_best or 1) if mbr else translator.decoding(chosen, beam=beam, n_best=drawn).n_best
+    file = job.asking.file
     with lines_out() as out, located(file), trace.open("w", encoding="utf-8") if trace else nullcontext() as steps:
-        write_answers(results, out, steps, None if as_json else shown, translator.tokenizers.target)
+        job.write(read_lines(file), out, steps)
+
+
+def _write_parts(job: Job, out: Path, record: dict[str, object]) -> None:
+    """All answers to a new file, by as many processes as there are."""
+    from regard.cli.parts import Parts
+    from regard.cli.processes import Place, share_threads
+    from regard.cli.streams import located
+    from regard.translator.translator import AHEAD
+
+    def answer(first: int, lines: list[str]) -> str:
+        text = io.StringIO()
+        with located(job.asking.file, first - 1):
+            job.write(lines, text, first=first)
+        return text.getvalue()
+
+    share_threads()
+    job.write([], io.StringIO())  # what no line could be answered with is said before anything is made
+    # What a translator reads ahead and sorts into batches: so the batches are those of the stream, to the bit.
+    size = job.manner.batch_size * AHEAD
+    Parts(job.asking.file, out, {**record, **job.record()}, size, answer).write(Place.this())
+
+
+def _check_place(out: Path | None, trace: Path | None) -> None:
+    """UsageError, before anything is loaded, for what several processes or parts cannot do."""
+    from regard.cli.parts import require_new
+    from regard.cli.processes import Place
+    from regard.errors import UsageError
+
+    place = Place.this()
+    if out is None:
+        if place.size > 1:
+            fix = "add --out FILE, which they write together in order"
+            raise UsageError(f"{place.size} processes cannot share one standard output", fix=fix)
+        return
+    if trace:
+        fix = "leave --out out; for a trace, a few lines will do"
+        raise UsageError("a trace is written as the search goes, not in parts", fix=fix)
+    require_new(out, place)
+
+
+def _hashes(folders: Sequence[Path]) -> list[str]:
+    """Of each model folder, which its manifest stands for. They are verified when they are loaded."""
+    from regard.folder import MANIFEST
+
+    return [_sha256((folder / MANIFEST).read_bytes()) for folder in folders]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
