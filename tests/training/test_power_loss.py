@@ -44,7 +44,7 @@ class Story:
         """What the loop does at a checkpoint."""
         journal = Journal(self.run)
         for number in range(2):
-            journal.write({"event": "step", "step": step, "loss": 1 / (step + number), "text": "greater"})
+            journal.write({"event": "step", "step": step, "loss": 1 / (step + number), "text": "größer"})
         journal.flush()
         weights = {"w": torch.full((3,), float(100 * step + version))}
         now = [step, version, len(self.recorder.log), 1 << 60]

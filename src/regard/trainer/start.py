@@ -153,6 +153,9 @@ def _job_of(run: Path, resumed: Checkpoint | None) -> Job:
     folder = run / "checkpoints" / f"{resumed.step:08d}" if resumed else run
     job = Job(read_recipe(folder), Tokenizers.load(folder))
     for name in job.files():
+        if not (run / name).is_file():  # lost, and the checkpoint has it
+            make_folders((run / name).parent)
+            write_file(run / name, (folder / name).read_bytes())
         if (run / name).read_bytes() != (folder / name).read_bytes():
             raise UsageError(
                 f"is not the one this run began with, which is {folder / name}",

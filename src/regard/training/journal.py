@@ -76,10 +76,10 @@ def _line(event: Event) -> str:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = json.loads(line.decode())
+        except ValueError:  # a last line that was cut off, perhaps inside a character
             continue
         if isinstance(event, dict) and "event" in event:
             yield event

@@ -26,16 +26,18 @@ class Tokenizers:
         return {f"tokenizer/{side}.tokenizer.json": tokenizer.to_json().encode() for side, tokenizer in sides.items()}
 
     @staticmethod
+    def names(folder: Path) -> tuple[str, ...]:
+        """The files of a model folder that hold them: one that is joint, or one a side."""
+        joint = "tokenizer/tokenizer.json"
+        if (folder / joint).exists():
+            return (joint,)
+        return ("tokenizer/source.tokenizer.json", "tokenizer/target.tokenizer.json")
+
+    @staticmethod
     def load(folder: Path) -> Tokenizers:
         """From a model folder."""
-        joint = folder / "tokenizer" / "tokenizer.json"
-        if joint.exists():
-            both = Tokenizer.load(joint)
-            return Tokenizers(both, both)
-        source, target = (
-            Tokenizer.load(folder / "tokenizer" / f"{side}.tokenizer.json") for side in ("source", "target")
-        )
-        return Tokenizers(source, target)
+        loaded = [Tokenizer.load(folder / name) for name in Tokenizers.names(folder)]
+        return Tokenizers(loaded[0], loaded[-1])
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -76,7 +76,7 @@ class Translator:
     def load(folder: str | Path) -> Translator:
         """A model folder, every file of it verified; ModelFolderError says what is wrong with it."""
         folder = Path(folder)
-        verify(folder, required=("recipe.toml", "model.safetensors"))
+        verify(folder, required=("recipe.toml", "model.safetensors", *Tokenizers.names(folder)))
         recipe = read_recipe(folder)
         tokenizers = Tokenizers.load(folder)
         check_size(recipe, tokenizers, folder)
