@@ -9,14 +9,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 CONTRACTS := tests/models/test_contracts.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-decode clean
+.PHONY: help demo test test-slow lint bench bench-train bench-decode clean
 
 help:
 	@echo "make demo       builds .venv, trains on the built-in pronunciations, shows scores and samples"
 	@echo "make test       builds .venv, runs the tests, reports statement coverage of src/"
 	@echo "make test-slow  runs the tests that take minutes"
 	@echo "make lint       checks format (ruff), style (ruff) and types (mypy)"
-	@echo "make bench      times a training step, the start of each command, a check of a million pairs"
+	@echo "make bench      times the start of each command, a check of a million pairs"
+	@echo "make bench-train  installs the peers, times a training step beside theirs, ragged text, attention: half an hour"
 	@echo "make bench-decode  installs the peers, times decoding beside them: an hour"
 	@echo "make clean      removes .venv and caches; leaves runs/ alone"
 	@echo "Another Python: make PYTHON=python3.12 demo"
@@ -38,9 +39,11 @@ lint: .venv/.ready
 	$(BIN)/mypy
 
 bench: .venv/.ready
-	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/check.py
+
+bench-train: .venv/.peers
+	$(BIN)/python benchmarks/train.py
 
 bench-decode: .venv/.peers
 	$(BIN)/python benchmarks/decode.py

@@ -1,14 +1,16 @@
-"""Hugging Face `generate` with the weights of one of our Transformers in a MarianMTModel."""
+"""Hugging Face: `generate` with the weights of one of our Transformers in a MarianMTModel, and its training step."""
 
 from __future__ import annotations
 
 import re
 
 import torch
+from torch import Tensor
 from transformers import MarianConfig, MarianMTModel
 
+from peers.steps import DROPOUT, Case, Step, mean_loss, step_of
 from peers.subject import Contender, Shape, Subject
-from regard.data.tokens import Tokens
+from regard.data.tokens import Batch, Tokens
 from regard.layers.positions import sinusoids
 from regard.models.interface import EncoderDecoder
 from regard.text.tokenizer import BOS, EOS, PAD
@@ -67,13 +69,25 @@ def generate(subject: Subject) -> Contender:
     return Contender(search)
 
 
+def step(case: Case) -> Step:
+    """A training step. It is told that nothing is padded, as a collator tells it."""
+    model = MarianMTModel(_config(case.shape, DROPOUT))
+
+    def loss(batch: Batch) -> Tensor:
+        source, mask = batch.source.ids, batch.source.is_real.long()
+        found = model(input_ids=source, attention_mask=mask, decoder_input_ids=batch.previous.ids, use_cache=False)
+        return mean_loss(found.logits, batch.gold.ids)
+
+    return step_of(model, loss)
+
+
 def _renamed(name: str) -> str:
     for pattern, new in RENAMED:
         name = re.sub(pattern, new, name)
     return name
 
 
-def _config(shape: Shape) -> MarianConfig:
+def _config(shape: Shape, dropout: float = 0.0) -> MarianConfig:
     return MarianConfig(
         vocab_size=shape.vocabulary,
         d_model=shape.size,
@@ -86,7 +100,7 @@ def _config(shape: Shape) -> MarianConfig:
         activation_function="relu",
         max_position_embeddings=POSITIONS,
         scale_embedding=True,
-        dropout=0.0,
+        dropout=dropout,
         pad_token_id=PAD,
         bos_token_id=BOS,
         eos_token_id=EOS,

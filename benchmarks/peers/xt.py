@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from x_transformers import XTransformer
 
+from peers.steps import DROPOUT, Case, Step, step_of
 from peers.subject import SOURCE, STEPS, Contender, Shape, Subject
 from regard.data.tokens import Tokens
 from regard.text.tokenizer import BOS
@@ -24,10 +28,19 @@ def generate(subject: Subject) -> Contender:
     return Contender(search, same=False, beams=False)
 
 
-def to_xtransformer(shape: Shape) -> XTransformer:
+def step(case: Case) -> Step:
+    """A training step. Dropout is where it has it, inside the feed-forward network; its loss is not smoothed."""
+    longest = max(case.source, case.target + 1)
+    model = to_xtransformer(case.shape, longest, {"enc_ff_dropout": DROPOUT, "dec_ff_dropout": DROPOUT})
+    return step_of(model, lambda batch: model(batch.source.ids, batch.target.ids, mask=batch.source.is_real))
+
+
+def to_xtransformer(
+    shape: Shape, longest: int = max(SOURCE, STEPS + 1), more: Mapping[str, float] = MappingProxyType({})
+) -> XTransformer:
     """The same sizes, one table of embeddings, its fused attention."""
     sizes = {"num_tokens": shape.vocabulary, "depth": shape.layers, "heads": shape.heads, "attn_flash": True}
     sizes |= {"attn_dim_head": shape.size // shape.heads, "ff_mult": shape.inner // shape.size}
-    encoder = {f"enc_{name}": value for name, value in sizes.items()} | {"enc_max_seq_len": SOURCE}
-    decoder = {f"dec_{name}": value for name, value in sizes.items()} | {"dec_max_seq_len": STEPS + 1}
-    return XTransformer(dim=shape.size, tie_token_emb=True, **encoder, **decoder).eval()
+    encoder = {f"enc_{name}": value for name, value in sizes.items()} | {"enc_max_seq_len": longest}
+    decoder = {f"dec_{name}": value for name, value in sizes.items()} | {"dec_max_seq_len": longest}
+    return XTransformer(dim=shape.size, tie_token_emb=True, **encoder, **decoder, **more).eval()

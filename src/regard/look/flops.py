@@ -1,4 +1,4 @@
-"""torch's counter of operations, with the kernels of the CPU that it does not know: the LSTM, and oneDNN's product."""
+"""torch's counter of operations, with the kernels of the CPU that it does not know: LSTM, oneDNN's product, addmm_."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def flop_counter() -> FlopCounterMode:
     known: dict[Any, Any] = {
         torch.ops.aten.mkldnn_rnn_layer: _lstm_forward,
         torch.ops.aten.mkldnn_rnn_layer_backward: _lstm_backward,
+        torch.ops.aten.addmm_: _added_product,
     }
     if torch._C._has_mkldnn:
         known[torch.ops.mkldnn._linear_pointwise] = _product
@@ -28,6 +29,11 @@ def flop_counter() -> FlopCounterMode:
 def _product(x: Any, weight: Any, *others: Any, out_shape: Any = None) -> int:
     """Shapes [N, K], [M, K]."""
     return int(2 * math.prod(x) * weight[0])
+
+
+def _added_product(total: Any, left: Any, right: Any, out_shape: Any = None) -> int:
+    """Shapes [N, M], [N, K], [K, M]."""
+    return int(2 * math.prod(left) * right[1])
 
 
 def _lstm_forward(x: Any, to_gates: Any, from_state: Any, *others: Any, out_shape: Any = None) -> int:
