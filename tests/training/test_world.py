@@ -79,7 +79,7 @@ def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> 
         for kind in ("step", "checkpoint", "end"):
             for ours, theirs in zip(numbers(run, kind), numbers(alone, kind), strict=True):
                 assert ours == pytest.approx(theirs, rel=1e-5), (run.name, kind)
-        # The weights are close too but for some: a key's bias has a gradient of nothing but rounding, which Adam blows up.
+        # Weights are close too, but for some: a key's bias has a gradient of rounding alone, which Adam blows up.
         for mine, other in zip(list_checkpoints(run), list_checkpoints(alone), strict=True):
             one, two = load_checkpoint(mine), load_checkpoint(other)
             assert one.step == two.step

@@ -62,8 +62,12 @@ def _checkpoints_kept(training: Training) -> int:
 def _seconds(setup: Setup, order: list[Tensor]) -> float:
     """Of a step. Several processes share the work, and their sums wait for each other, which is not counted."""
     pairs, training = setup.corpus.epoch(0), setup.job.recipe.training
-    batches = [pairs.batch(rows) for rows in islice(order, TIMED * training.accumulate)]
+    fits = setup.fits()
+    all_that_fit = (batch for batch in map(pairs.batch, order) if fits(batch))
+    batches = list(islice(all_that_fit, TIMED * training.accumulate))
     alone = Stepper(copy.deepcopy(setup.model), training, precision=setup.precision)
+    if not batches:
+        return 0.0
     mean = sum(map(padded_tokens, batches)) / len(batches)
     return seconds_per_token(alone, batches) * mean * training.accumulate / setup.world.size
 
@@ -72,10 +76,11 @@ def _memory(setup: Setup, order: list[Tensor], weights: int) -> int | None:
     """Weights and what goes with them, and the fullest batch."""
     if setup.footprint is None:
         return None
-    pairs, footprint = setup.corpus.epoch(0), setup.footprint
+    pairs, footprint, room = setup.corpus.epoch(0), setup.footprint, setup.room * setup.world.size
     widths = ((len(rows), int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max())) for rows in order)
-    fullest = max(count * footprint.row(width) for count, width in widths) / setup.world.size
-    return COPIES * weights + round(min(fullest, setup.room))
+    needs = (count * footprint.row(width) for count, width in widths)
+    fullest = max((need for need in needs if need <= room), default=0.0)  # others are computed in pieces, or left out
+    return COPIES * weights + round(fullest / setup.world.size)
 
 
 def _existing(folder: Path) -> Path:

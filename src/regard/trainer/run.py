@@ -37,7 +37,7 @@ def carry_on(run: Path, setup: Setup, listener: Listener, resumed: Checkpoint | 
     validate = Validator.of(setup.origin, translator, _nobody if resumed else tell)
     if not resumed:
         tell(_started(setup))
-    stepper = Stepper(setup.model, recipe.training, setup.world, setup.precision, _fits(setup))
+    stepper = Stepper(setup.model, recipe.training, setup.world, setup.precision, setup.fits())
     files, journal = setup.job.files(), Journal(run)
     keep = _keeper(run, tokenizers)
     around = Surroundings(run, files, validate, tell, listener.interrupted, keep, journal.flush)
@@ -57,11 +57,6 @@ def _teller(run: Path, setup: Setup, listener: Listener, goes_on: bool) -> Tell:
     history = journal.read() if goes_on else None
     boards = open_boards(training.boards, run, setup.job.recipe.model_dump(), history)
     return tell_all(journal.write, boards, listener.tell)
-
-
-def _fits(setup: Setup) -> Callable[[Batch], bool]:
-    footprint = setup.footprint
-    return (lambda batch: footprint.batch(batch) <= setup.room) if footprint else (lambda batch: True)
 
 
 def _started(setup: Setup) -> Event:

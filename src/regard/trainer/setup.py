@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,7 @@ from regard import __version__
 from regard.data.batches import mix
 from regard.data.corpus import Corpus, FileCorpus, GeneratedCorpus, Left, PairEncoder
 from regard.data.origin import Origin, open_origin, require_some
+from regard.data.tokens import Batch
 from regard.errors import UsageError
 from regard.models import build
 from regard.models.interface import EncoderDecoder
@@ -37,6 +39,11 @@ class Setup:
     precision: torch.dtype
     footprint: Footprint | None = None  # None: memory cannot be measured here
     room: float = 0.0  # bytes for what a step holds beside weights and optimiser
+
+    def fits(self) -> Callable[[Batch], bool]:
+        """Whether a step on a batch, in one piece, finds room; everything does where memory cannot be measured."""
+        footprint, room = self.footprint, self.room
+        return (lambda batch: footprint.batch(batch) <= room) if footprint else (lambda batch: True)
 
     def longest(self) -> int:
         """Tokens of the longest pair, both sides."""

@@ -180,15 +180,16 @@ class _Loop:
         """Adds a step to what is told next; one that was not applied is told at once."""
         progress = self.progress
         self.tokens += food.tokens
-        if outcome.left_out:
+        if outcome.left_out:  # and its loss is not that of all its pairs
             text = (
                 f"step {progress.step}: {outcome.left_out} pairs left out, for not even alone do they fit into memory"
             )
             self._tell({"event": "warning", "step": progress.step, "text": text})
         if outcome.applied:
             progress.strikes = 0
-            progress.loss += outcome.loss * food.targets
-            progress.targets += food.targets
+            if not outcome.left_out:
+                progress.loss += outcome.loss * food.targets
+                progress.targets += food.targets
         elif not outcome.overflow:
             self._strike(food, outcome)
 

@@ -33,14 +33,21 @@ class Footprint:
     row_bytes: tuple[float, ...]
 
     def row(self, length: int) -> float:
-        """Of one pair: between measured lengths by a power law; beyond them with the square, as weights kept grow."""
+        """Of one pair: between measured lengths by a power law, beyond them by a steeper one."""
         place = bisect_left(self.lengths, length)
         if place == 0:
             return self.row_bytes[0] * length / self.lengths[0]
         if place == len(self.lengths):
-            return self.row_bytes[-1] * (length / self.lengths[-1]) ** 2
+            return self.row_bytes[-1] * float((length / self.lengths[-1]) ** self._steepness())
         (short, long), (low, high) = self.lengths[place - 1 : place + 1], self.row_bytes[place - 1 : place + 1]
         return low * math.exp(math.log(high / low) * math.log(length / short) / math.log(long / short))
+
+    def _steepness(self) -> float:
+        """The power at the end and half a power more: what grows with the square comes to weigh."""
+        if len(self.lengths) < 2:
+            return 2.0
+        (short, long), (low, high) = self.lengths[-2:], self.row_bytes[-2:]
+        return min(2.0, max(1.0, math.log(high / low) / math.log(long / short)) + 0.5)
 
     def batch(self, batch: Batch) -> float:
         """Of a batch."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from regard.config import Training
 from regard.data.batches import mix
-from regard.data.tokens import Batch
+from regard.data.tokens import Batch, Tokens
 from regard.errors import TrainingError
 from regard.layers.dropout import part_of_batch
 from regard.models.interface import EncoderDecoder
@@ -125,10 +125,12 @@ class Stepper:
     def _add_up(
         self, batches: Sequence[Batch], number: int, targets: int, most: int, left_out: set[tuple[int, int]]
     ) -> float:
+        """The summed loss; what does not fit alone joins `left_out` as (batch, row)."""
         total = 0.0
         for index, batch in enumerate(batches):
-            mine = self.world.rows(len(batch.source.ids))
-            pieces = [piece for piece in self._pieces(batch, mine, most) if (index, piece.start) not in left_out]
+            pieces, too_large = self._pieces(batch, self.world.rows(len(batch.source.ids)), most)
+            left_out.update((index, row) for row in too_large)
+            pieces = [piece for piece in pieces if (index, piece.start) not in left_out]
             if self.world.size > 1 and not pieces:
                 pieces = [slice(0, 0)]
             for place, piece in enumerate(pieces):
@@ -138,24 +140,27 @@ class Stepper:
                     total += self._backward(batch, index, piece, targets)
         return total
 
-    def _pieces(self, batch: Batch, mine: slice, most: int) -> Iterator[slice]:
-        """This process's rows in as few pieces as fit, each of at most `most` rows."""
+    def _pieces(self, batch: Batch, mine: slice, most: int) -> tuple[list[slice], range]:
+        """This process's rows in as few pieces as fit, each of at most `most` rows, and the rows that fit in none."""
         size = min(mine.stop - mine.start, most)
         while size > 1 and not self.fits(batch.rows(slice(0, size))):
             size = (size + 1) // 2
-        for start in range(mine.start, mine.stop, max(1, size)):
-            yield slice(start, min(mine.stop, start + size))
+        if size == 1 and not self.fits(batch.rows(slice(0, 1))):
+            return [], range(mine.start, mine.stop)
+        starts = range(mine.start, mine.stop, max(1, size))
+        return [slice(start, min(mine.stop, start + size)) for start in starts], range(0)
 
     def _backward(self, batch: Batch, index: int, piece: slice, targets: int) -> float:
-        """Of rows of a batch. A process without a row computes one that counts nothing: the others wait for it."""
+        """Of rows of a batch. A process without a row computes what counts nothing: the others wait for it."""
         counts = piece.stop > piece.start
         rows = piece if counts else slice(0, 1)
+        part = batch.rows(rows) if counts else _least(batch)
         # data-parallel processes take the mean of their gradients, and this is to be the sum
         weight = self.world.size / targets if counts else 0.0
         try:
             with part_of_batch(rows.start, len(batch.source.ids)):
                 with self._autocast():
-                    loss = self.loss(batch.rows(rows).to(self.device), self.training.label_smoothing)
+                    loss = self.loss(part.to(self.device), self.training.label_smoothing)
                 self.scaler.scale(loss * weight).backward()
         except (RuntimeError, MemoryError) as error:
             if _out_of_memory(error):
@@ -169,7 +174,8 @@ class Stepper:
         return torch.autocast(self.device.type, self.precision)
 
     def _averaged(self) -> Iterator[tuple[str, Tensor]]:
-        return iter(self.model.named_parameters() if self.training.ema else ())
+        """Under each of its names: a weight that two parts share has two, and a saved model both."""
+        return iter(self.model.named_parameters(remove_duplicate=False) if self.training.ema else ())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -212,6 +218,12 @@ class Stepper:
 def averaged(weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The moving averages of a checkpoint where it has some, else its weights."""
     return {name: tensors.get(name + AVERAGED, tensor) for name, tensor in weights.items()}
+
+
+def _least(batch: Batch) -> Batch:
+    """The first two tokens of the first pair: as little as a model can compute."""
+    sides = (Tokens(side.ids[:1, :2], side.lengths[:1].clamp(max=2)) for side in (batch.source, batch.target))
+    return Batch(*sides)
 
 
 class _NoRoom(Exception):
