@@ -20,7 +20,7 @@ from regard.layers.dropout import part_of_batch
 from regard.models.interface import EncoderDecoder
 from regard.training.loss import Loss
 from regard.training.optimiser import OPTIMISERS, clip_gradients, optimiser_tensors, restore_optimiser
-from regard.training.parallel import in_parallel, last_of_step, whole
+from regard.training.parallel import in_parallel, last_of_step, like, whole
 from regard.training.world import ALONE, World
 
 if TYPE_CHECKING:
