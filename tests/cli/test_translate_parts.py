@@ -457,16 +457,101 @@ def test_impossible_options(
     assert os.listdir() == [text.name]
 
 
+# Through torchrun, on files that take a while.
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("quick"), untrained({"decoding": {**SHORT["decoding"], "beam": 1}}))
+
+
+def many_lines(path: Path, count: int) -> Path:
+    lines = (
+        f"{'abcdefghij'[number % 10]}{'klmnopqrst'[number // 10 % 10]} fox" if number % 100 != 7 else ""
+        for number in range(count)
+    )
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def torchrun(size: int, told: Path, *words: object) -> subprocess.Popen[bytes]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
+    command = [*launcher, "-m", "regard", "translate", *map(str, words)]
+    with told.open("wb") as errors:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+
+
+def wait_for_parts(out: Path, count: int) -> None:
+    last = time.monotonic() + 120
+    while sum(1 for _ in folder_of(out).glob("*.part")) < count:
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    return list(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()))
+
+
 @pytest.mark.slow
-def test_two_processes_with_a_model(
-    model: Path, text: Path, out: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    assert run(told(model, text)) == 0
-    stream = capfdbinary.readouterr().out
-    command = [sys.executable, "-m", "regard", *told(model, text, "--out", str(out))]
-    both = [
-        subprocess.Popen(command, env={**os.environ, "RANK": rank, "WORLD_SIZE": "2"}, stderr=subprocess.DEVNULL)
-        for rank in "01"
-    ]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="processes are found in /proc")
+@pytest.mark.parametrize("victim", [0, 2])
+def test_torchrun_goes_on_after_a_kill(quick: Path, tmp_path: Path, out: Path, victim: int) -> None:
+    """One of three is killed: all stop. Two go on, and write what one writes to its standard output, bit for bit."""
+    text, told = many_lines(tmp_path / "in.txt", 20_000), tmp_path / "told.txt"
+    words = [quick, text, "--batch-size", 8, "--json"]
+    stream = subprocess.run(
+        [sys.executable, "-m", "regard", "translate", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    ).stdout
+    all_three = torchrun(3, tmp_path / "first.txt", *words, "--out", out)
+    wait_for_parts(out, 8)
+    workers = children(all_three)
+    assert len(workers) == 3
+    os.kill(workers[victim], signal.SIGKILL)
+    assert all_three.wait(timeout=120) != 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert not out.exists()
+    kept = {path.name: path.read_bytes() for path in folder_of(out).glob("*.part")}
+    assert 8 <= len(kept) < 79
+    times = {name: (folder_of(out) / name).stat().st_mtime_ns for name in kept}
+    both = torchrun(2, told, *words, "--out", out)
+    wait_for_parts(out, min(len(kept) + 4, 78))
+    assert {name: (folder_of(out) / name).stat().st_mtime_ns for name in kept} == times
+    code = both.wait(timeout=300)
+    said = [line for line in told.read_text("utf-8").split("\n") if not line.startswith("warning: line")]
+    assert (code, said) == (0, [f"going on with {folder_of(out)}; parts that are there: {len(kept)}", ""])
     assert out.read_bytes() == stream
+    assert sorted(os.listdir(tmp_path)) == ["first.txt", "in.txt", "out.txt", "told.txt"]
+
+
+def resident(process: subprocess.Popen[bytes]) -> int:
+    """KiB of a process that lie in memory."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    return next((int(line.split()[1]) for line in status.split("\n") if line.startswith("VmRSS:")), 0)
+
+
+MOST_GROWTH = 4 * 1024  # KiB: 45 bytes a line kept would be more
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_file(
+    quick: Path, tmp_path: Path, out: Path, record_property: Callable[[str, object], None]
+) -> None:
+    text = many_lines(tmp_path / "in.txt", 100_000)
+    sizes: dict[int, int] = {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "regard", "translate", str(quick), str(text), "--out", str(out)],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None:
+            sizes[sum(1 for _ in folder_of(out).glob("*.part"))] = resident(process)
+            time.sleep(0.05)
+    assert process.returncode == 0
+    assert out.read_bytes().count(b"\n") == 100_000
+    later = [size for count, size in sizes.items() if 5 <= count < 49]  # of 49 parts, the last one perhaps as it ends
+    for name, value in {"KiB": later[0], "more": max(later) - later[0]}.items():
+        record_property(name, value)
+    assert max(later) - later[0] <= MOST_GROWTH
