@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from regard import trainer
 from regard.config import merge
-from regard.errors import ModelFolderError, RecipeError, TrainingError, UsageError, UserError
+from regard.errors import ModelFolderError, RecipeError, StorageError, TrainingError, UsageError, UserError
 from regard.metrics.evaluate import answer_pairs
 from regard.text.pairs import Pair
 from regard.trainer import Listener
 from regard.training.checkpoint import list_checkpoints, load_checkpoint
+from regard.training.journal import Journal
 from regard.training.loop import Interrupted
-from regard.translator import Translator
+from regard.translator import Translator, read_recipe
 
 TINY = {
     "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
@@ -247,3 +249,128 @@ def test_parts_that_do_not_go_together_are_told_before_anything_is_written(pairs
             merge(of(pairs), {"model": {"architecture": "recurrent", "positions": "rotary"}}), tmp_path / "run"
         )
     assert not (tmp_path / "run").exists()
+
+
+def spoil(folder: Path) -> None:
+    """One flipped bit in the weights."""
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told(pairs: Path, tmp_path: Path) -> None:
+    trainer.train(of(pairs), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        trainer.train(of(pairs), tmp_path / "parts", stop_after(9))
+    spoil(list_checkpoints(tmp_path / "parts")[-1])
+    told: list[dict[str, object]] = []
+    trainer.resume(tmp_path / "parts", Listener(tell=told.append))
+    assert "model.safetensors: expected SHA-256" in str(told[0]["text"])
+    assert told[1]["text"] == "goes on after step 8"
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+    assert state_of(tmp_path / "parts")[-1][0].keys() == state_of(tmp_path / "whole")[-1][0].keys()
+
+
+def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        trainer.train(of(pairs), tmp_path / "run", stop_after(9))
+    for folder in list_checkpoints(tmp_path / "run"):
+        spoil(folder)
+    with pytest.raises(ModelFolderError, match="no checkpoint loads"):
+        trainer.resume(tmp_path / "run")
+
+
+def test_a_run_goes_on_with_its_own_pairs_and_its_own_recipe(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        trainer.train(of(pairs), run, stop_after(5))
+    lines = pairs.read_text(encoding="utf-8")
+    pairs.write_text(lines + "zz\tz z\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="training pairs are not those"):
+        trainer.resume(run)
+    pairs.write_text(lines, encoding="utf-8")
+    recipe = (run / "recipe.toml").read_text(encoding="utf-8")
+    (run / "recipe.toml").write_text(recipe.replace("steps = 12", "steps = 13"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"recipe\.toml: is not the one this run began with"):
+        trainer.resume(run)
+    (run / "recipe.toml").write_text(recipe, encoding="utf-8")
+    (run / "tokenizer/source.tokenizer.json").unlink()  # the checkpoint has it
+    trainer.resume(run)
+    assert Translator.load(run)
+
+
+def test_a_run_in_use_is_not_resumed(pairs: Path, tmp_path: Path) -> None:
+    def meddle(event: dict[str, object]) -> None:
+        if event["event"] == "checkpoint":
+            with pytest.raises(UsageError, match="process"):
+                trainer.resume(tmp_path / "run")
+
+    trainer.train(of(pairs), tmp_path / "run", Listener(tell=meddle))
+    assert (tmp_path / "run/MANIFEST.json").exists()
+
+
+def test_a_dry_run_tells_and_writes_nothing(pairs: Path, tmp_path: Path) -> None:
+    told: list[dict[str, object]] = []
+    trainer.train(of(pairs), tmp_path / "run", Listener(tell=told.append), dry_run=True)
+    assert [event["event"] for event in told] == ["recipe", "data", "forecast"]
+    forecast = told[-1]
+    assert forecast["steps"] == 12
+    assert not (tmp_path / "run").exists()
+    trainer.train(of(pairs), tmp_path / "run")
+    steps = [event for event in Journal(tmp_path / "run").read() if event["event"] == "step"]
+    assert steps  # and what was foretold is what is there
+    checkpoint = list_checkpoints(tmp_path / "run")[-1]
+    sizes = [(checkpoint / name).stat().st_size for name in ("model.safetensors", "training.safetensors")]
+    assert forecast["checkpoint_bytes"] == pytest.approx(sum(sizes), rel=0.35)  # names weigh much beside tiny tensors
+
+
+def test_a_disk_without_room_is_told_before_the_start(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(StorageError, match=r"bytes needed for the checkpoints of a run, 1,000 free"):
+        trainer.train(of(pairs), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_without_a_number_keeps_its_pairs_for_inspection(pairs: Path, tmp_path: Path) -> None:
+    told: list[dict[str, object]] = []
+    settings = merge(of(pairs), {"training": {"learning_rate": 1e30, "clip": None, "optimiser": "adam", "strikes": 2}})
+    with pytest.raises(TrainingError, match="2 in a row"):
+        trainer.train(settings, tmp_path / "run", Listener(tell=told.append))
+    skipped = [event for event in told if event["event"] == "skipped"]
+    assert len(skipped) == 2
+    files = sorted((tmp_path / "run/skipped").iterdir())
+    assert [int(file.stem) for file in files] == [event["step"] for event in skipped]
+    kept = {line.split("\t")[0] for file in files for line in file.read_text(encoding="utf-8").split("\n") if line}
+    assert kept <= {line.split("\t")[0] for line in pairs.read_text(encoding="utf-8").split("\n")}
+    assert all(str(file) in str(event["text"]) for file, event in zip(files, skipped, strict=True))
+
+
+def test_the_budget_is_fitted_to_memory_unless_it_is_given(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.trainer.setup.free_bytes", lambda device: 2_000_000)
+    settings = merge(of(pairs), {"data": {}})
+    del settings["data"]["tokens_per_batch"]
+    told: list[dict[str, object]] = []
+    trainer.train(settings, tmp_path / "fitted", Listener(tell=told.append))
+    recipe = read_recipe(tmp_path / "fitted")
+    assert recipe.data.tokens_per_batch < 4000
+    journal = (tmp_path / "fitted/metrics.jsonl").read_text(encoding="utf-8")
+    assert "tokens would not fit into" in journal
+    trainer.train(of(pairs), tmp_path / "given")
+    assert read_recipe(tmp_path / "given").data.tokens_per_batch == 150
+
+
+@pytest.mark.parametrize("changes", [{"ema": 0.8}, {"recompute": True}, {"precision": "bfloat16"}, {"accumulate": 2}])
+def test_settings_of_the_step_resume_too(changes: dict[str, object], pairs: Path, tmp_path: Path) -> None:
+    settings = merge(of(pairs), {"training": changes})
+    trainer.train(settings, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        trainer.train(settings, tmp_path / "parts", stop_after(5))
+    trainer.resume(tmp_path / "parts")
+    one, two = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert one.read_bytes() == two.read_bytes()
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")

@@ -202,7 +202,7 @@ class _Loop:
         self._tell({"event": "skipped", "step": step, "text": text})
         if self.progress.strikes >= self.training.strikes:
             raise TrainingError(
-                f"{text}, the {self.progress.strikes}th in a row",
+                f"{text}, {self.progress.strikes} in a row",
                 fix="lower training.learning_rate or lengthen training.warmup, or look at those pairs; "
                 "the last checkpoint is intact",
             )
