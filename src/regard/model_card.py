@@ -18,7 +18,9 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
     parameters = sum(parameter.numel() for parameter in translator.model.parameters())
     end = next(event for event in reversed(events) if event["event"] == "end")
     numbers = "\n".join(
-        f"| {key} | {value:.4g} |" for key, value in end.items() if isinstance(value, float) and key != "seconds"
+        f"| {key} | {value:.4g} |"
+        for key, value in end.items()
+        if isinstance(value, float) and key not in ("seconds", "in_steps")
     )
     data = (
         f"the task `{recipe.data.task}`" if recipe.data.task else ", ".join(f"`{path}`" for path in recipe.data.pairs)

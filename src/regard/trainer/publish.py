@@ -36,7 +36,9 @@ def publish(run: Path, translator: Translator, progress: Progress, validate: Val
         model.load_state_dict(best)
         chosen = validate(model)
     what = f"the average of steps {', '.join(map(str, steps))}" if use_mean else f"step {progress.best_step}"
-    tell({"event": "end", "step": progress.step, "seconds": progress.seconds, "published": what, **chosen.numbers})
+    share = 1.0 - progress.aside / max(progress.seconds, 1e-9)
+    times = {"seconds": progress.seconds, "in_steps": round(share, 4)}
+    tell({"event": "end", "step": progress.step, **times, "published": what, **chosen.numbers})
     events = journal.read()
     write_file(run / "model.safetensors", save_weights(model))
     save_curve(events, run / CURVE, run.name)

@@ -37,6 +37,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0  # batches of this epoch that are done
     seconds: float = 0.0
+    aside: float = 0.0  # of them, in checkpoints
     best_step: int = 0
     best_value: float | None = None  # of what is validated; smaller is better; None before the first validation
     stale: int = 0  # checkpoints since the best one
@@ -156,7 +157,11 @@ class _Loop:
             self._save(weights, tensors)
             return json.dumps(asdict(self.progress)).encode()
 
+        started = time.monotonic()
         self.progress = Progress.read(json.loads(self.world.share(work)))
+        aside = time.monotonic() - started
+        self.progress.aside += aside
+        self.told += aside  # the speed that is told is that of steps
 
     def _judge(self, result: Validation) -> None:
         progress = self.progress
