@@ -124,7 +124,8 @@ def length() -> Experiment:
         settings={
             "data": {"task": "scan_length", "tokens_per_batch": 3000},
             "model": {"layers": 2, "size": 128, "heads": 8, "inner": 256, "dropout": 0.3},
-            "training": {"checkpoint_every": 1000, "learning_rate": 1e-3, "valid_pairs": 400},
+            # after so few steps almost no long command is right as a whole; PER tells how far each is right
+            "training": {"checkpoint_every": 1000, "learning_rate": 1e-3, "valid_pairs": 400, "metric": "per"},
             "decoding": {"limit_factor": 6.0},
         },
         judge=_judge_length,
@@ -204,7 +205,7 @@ def _judge_norms(comparison: Comparison) -> tuple[bool | None, str]:
 def _judge_length(comparison: Comparison) -> tuple[bool | None, str]:
     by_name = {summary.name: summary for summary in comparison.summaries}
     added, inside = ["sinusoidal"], ["rotary", "relative"]
-    text = "WER on commands longer than any in training: " + ", ".join(
+    text = "PER on commands longer than any in training: " + ", ".join(
         f"{name} {_metric(comparison, summary)}" for name, summary in by_name.items()
     )
     worse = [_is_worse(comparison, by_name[one], by_name[other]) for one in added for other in inside]
