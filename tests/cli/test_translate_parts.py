@@ -241,6 +241,15 @@ def test_what_exists_is_not_written_over(file: Path, out: Path) -> None:
         write(file, out)
     assert out.read_text("utf-8") == "mine\n"
     assert len(list(folder_of(out).glob("*.part"))) == 2
+    out.unlink()
+
+    def answer(first: int, lines: list[str]) -> str:
+        out.write_text("mine, meanwhile\n", encoding="utf-8")
+        return Shouting()(first, lines)
+
+    with pytest.raises(UsageError, match="exists, and is never written over"):
+        Parts(str(file), out, {"beam": 3}, SIZE, answer).write(ALONE)
+    assert out.read_text("utf-8") == "mine, meanwhile\n"
 
 
 def test_killed_between_the_result_and_the_end(file: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +376,7 @@ def told(model: Path, text: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [["--json", "--prefix", "B", "--forbid", "C"], ["--n-best", "2", "--mbr", "per", "--samples", "3"]],
+    [["--json", "--prefix", "B", "--forbid", "C"], ["--n-best", "2", "--mbr", "per", "--samples", "2"]],
     ids=lambda words: words[0],
 )
 def test_equals_the_stream(
