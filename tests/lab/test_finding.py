@@ -26,8 +26,13 @@ TINY: Settings = {
 @pytest.fixture(autouse=True)
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
-    for name, number in {"TIMED": 1, "WARM_UP": 0, "COUNTED": 1}.items():
-        monkeypatch.setattr(f"regard.lab.probe.{name}", number)
+    for name, number in {
+        "lab.probe.COUNTED": 1,
+        "lab.probe.TIMED": 1,
+        "training.pace.TIMED": 1,
+        "training.pace.WARM_UP": 0,
+    }.items():
+        monkeypatch.setattr(f"regard.{name}", number)
     monkeypatch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
     for name in ("curves", "scatters"):
         monkeypatch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))

@@ -47,8 +47,13 @@ def _cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def try_less(patch: pytest.MonkeyPatch) -> None:
     """Fewer steps before the first run."""
-    for name, number in {"TIMED": 1, "WARM_UP": 0, "COUNTED": 1}.items():
-        patch.setattr(f"regard.lab.probe.{name}", number)
+    for name, number in {
+        "lab.probe.COUNTED": 1,
+        "lab.probe.TIMED": 1,
+        "training.pace.TIMED": 1,
+        "training.pace.WARM_UP": 0,
+    }.items():
+        patch.setattr(f"regard.{name}", number)
 
 
 @pytest.fixture
