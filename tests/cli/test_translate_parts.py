@@ -95,6 +95,13 @@ def folder_of(out: Path) -> Path:
     return out.with_name("out.txt.parts")
 
 
+def wait_for_parts(out: Path, count: int) -> None:
+    last = time.monotonic() + 120
+    while sum(1 for _ in folder_of(out).glob("*.part")) < count:
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
 def stopped(file: Path, out: Path, at: int) -> None:
     """Leaves the parts before the chunk of line `at`."""
 
@@ -142,30 +149,23 @@ def test_processes_share_the_chunks(file: Path, out: Path, start: Started, lines
 
 
 def test_what_a_killed_process_held_is_taken_over(file: Path, out: Path, start: Started) -> None:
-    first = start(0, 3, file, out, slow=0.3)
-    held = start(1, 3, file, out, hold=4)  # one of the others may take this chunk; then it never holds one
-    other = start(2, 3, file, out, hold=4)
-    assert first.stdout
-    deadline = time.monotonic() + 60
-    while sum(1 for _ in folder_of(out).glob("*.part")) < 6:  # all but the chunk that is held
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    stopped(file, out, at=1)  # so that process 1 need not wait for process 0
+    held = start(1, 2, file, out, hold=4)
+    assert held.stdout
+    assert [held.stdout.readline(), held.stdout.readline()] == [b"1\n", b"4\n"]
+    first = start(0, 2, file, out)
+    wait_for_parts(out, 6)  # all but the chunk that is held
     time.sleep(0.3)
     assert first.poll() is None  # it waits for the owner
     assert not out.exists()
-    for process in (held, other):
-        process.kill()
-        process.wait()
-    assert first.wait(timeout=60) == 0
+    held.kill()
+    assert first.communicate(timeout=60)[0].split() == [b"7", b"10", b"13", b"16", b"19", b"4"]
     assert out.read_text("utf-8") == file.read_text("utf-8").upper()
 
 
 def test_goes_on_with_another_number_of_processes(file: Path, out: Path, start: Started) -> None:
     first, second = start(0, 2, file, out, hold=7), start(1, 2, file, out, hold=7)
-    deadline = time.monotonic() + 60
-    while sum(1 for _ in folder_of(out).glob("*.part")) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_parts(out, 2)
     for process in (first, second):
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -488,13 +488,6 @@ def torchrun(size: int, told: Path, *words: object) -> subprocess.Popen[bytes]:
     command = [*launcher, "-m", "regard", "translate", *map(str, words)]
     with told.open("wb") as errors:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-
-
-def wait_for_parts(out: Path, count: int) -> None:
-    last = time.monotonic() + 120
-    while sum(1 for _ in folder_of(out).glob("*.part")) < count:
-        assert time.monotonic() < last
-        time.sleep(0.02)
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
