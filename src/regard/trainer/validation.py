@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from regard.data.batches import epoch_batches
 from regard.data.corpus import EncodedPairs, PairEncoder
 from regard.data.origin import Origin, pick
+from regard.errors import TrainingError
 from regard.metrics.evaluate import answer_pairs, score_answers
 from regard.metrics.samples import samples
 from regard.models.interface import EncoderDecoder
@@ -40,10 +42,15 @@ class Validator:
         return Validator(translator, pairs, encoder.in_memory(pairs))
 
     def __call__(self, model: EncoderDecoder) -> Validation:
-        """Decodes with `model` as it is now."""
+        """Decodes with `model` as it is now; TrainingError if it makes no numbers."""
         recipe = self.translator.recipe
         model.eval()
         numbers = {"loss": mean_loss(model, self.encoded, recipe.data.tokens_per_batch)}
+        if not math.isfinite(numbers["loss"]):
+            raise TrainingError(
+                f"the loss on the development pairs is {numbers['loss']}",
+                fix="lower training.learning_rate or lengthen training.warmup; earlier checkpoints are intact",
+            )
         now = Translator(model, self.translator.tokenizers, recipe)  # a translator copies weights when it answers
         answers = answer_pairs(now, self.pairs, beam=1)
         numbers |= score_answers(now, self.pairs, answers).values
