@@ -12,7 +12,7 @@ from regard.attention.relative import Relative
 from regard.attention.scores import SCORES
 from regard.attention.short import split_heads
 from regard.errors import RecipeError
-from regard.layers.linear import linear
+from regard.layers.linear import Linear, linear
 
 
 class MultiHeadAttention(nn.Module):
@@ -46,7 +46,7 @@ class MultiHeadAttention(nn.Module):
         self.query = nn.Linear(query_size or size, size, bias=bias)
         self.key = nn.Linear(key_size or size, size, bias=bias)
         self.value = nn.Linear(value_size or key_size or size, size, bias=bias)
-        self.output = nn.Linear(size, size, bias=bias)
+        self.output = Linear(size, size, bias=bias)
         self.attend = Attend(SCORES[score](size // heads), weight_dropout)
         self.relative = relative
         for layer in (self.query, self.key, self.value, self.output):
@@ -97,7 +97,7 @@ class MultiHeadAttention(nn.Module):
         """From projected queries [B, H, T, K] to the output [B, T, D]."""
         bias = None if self.relative is None else self.relative.bias(query, first, memory.key.shape[2])
         mixed, _ = self.attend(query, memory.key, memory.value, may_attend, is_causal, bias)
-        return linear(mixed.transpose(1, 2).flatten(2), self.output.weight, self.output.bias)
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # [B, H, T, K] -> [B, T, D]
 
     def _project(self, x: Float[Tensor, "B S D"], *layers: nn.Linear) -> tuple[Tensor, ...]:
         """Each layer's [B, H, S, K]; in training by one product for all."""

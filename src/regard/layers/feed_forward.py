@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from regard.attention.multi_head import initialise
 from regard.layers.dropout import Dropout
-from regard.layers.linear import linear
+from regard.layers.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -36,9 +36,9 @@ class FeedForward(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.widen = nn.Linear(size, inner, bias=bias)
-        self.gate = nn.Linear(size, inner, bias=bias) if gated else None
-        self.narrow = nn.Linear(inner, size, bias=bias)
+        self.widen = Linear(size, inner, bias=bias)
+        self.gate = Linear(size, inner, bias=bias) if gated else None
+        self.narrow = Linear(inner, size, bias=bias)
         self.activation = activation
         self.dropout = Dropout(drop)
         for layer in (self.widen, self.narrow, *([self.gate] if self.gate else [])):
@@ -46,10 +46,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """The output at a position depends on that position alone."""
-        if self.activation == "relu":
-            inner = linear(x, self.widen.weight, self.widen.bias, relu=True)
-        else:
-            inner = ACTIVATIONS[self.activation](linear(x, self.widen.weight, self.widen.bias))
+        inner = self._activated(x)
         if self.gate is not None:
-            inner = inner * linear(x, self.gate.weight, self.gate.bias)
-        return linear(self.dropout(inner), self.narrow.weight, self.narrow.bias)
+            inner = inner * self.gate(x)
+        return self.narrow(self.dropout(inner))  # type: ignore[no-any-return]
+
+    def _activated(self, x: Tensor) -> Tensor:
+        if self.activation == "relu":  # as part of the product
+            return self.widen(x, relu=True)  # type: ignore[no-any-return]
+        return ACTIVATIONS[self.activation](self.widen(x))

@@ -32,6 +32,14 @@ def linear(
     return product.view(*x.shape[:-1], len(weight))
 
 
+class Linear(nn.Linear):
+    """`linear` as a module."""
+
+    def forward(self, input: Float[Tensor, "*rows K"], relu: bool = False) -> Float[Tensor, "*rows M"]:
+        """x W^T + b, then ReLU if asked for."""
+        return linear(input, self.weight, self.bias, relu)
+
+
 def plain(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
     """The same as torch has it."""
     product = functional.linear(x, weight, bias)
