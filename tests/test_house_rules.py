@@ -28,7 +28,7 @@ PACKAGE = ROOT / "src" / "regard"
 
 # Imports go down this list only; members of one group may import each other, but for the pairs of STRANGERS.
 GROUPS = [
-    {"errors", "config", "folder", "heap", "recipes"},
+    {"errors", "config", "folder", "heap", "recipes", "device"},
     {"text"},
     {"data"},
     {"attention", "layers"},

@@ -35,7 +35,7 @@ def four_threads() -> object:
 def test_work_is_shared_out_by_its_size(sizes: list[int], rows: int, work: int, parts: list[int], each: int) -> None:
     numbers = iter(range(1000))
     batches = [[next(numbers) for _ in range(size)] for size in sizes]
-    found, threads_each = share_out(batches, rows, work)
+    found, threads_each = share_out(batches, rows, work, torch.device("cpu"))
     assert list(chain(*found)) == list(chain(*batches))
     assert ([len(part) for part in found], threads_each) == (parts, each)
 

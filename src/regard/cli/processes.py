@@ -24,6 +24,12 @@ class Place(NamedTuple):
         return Place(int(rank), int(size))
 
 
+def local_rank() -> int:
+    """Which of the processes of this machine this is, as `torchrun` tells it: which GPU is its own."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    return int(rank) if rank.isdecimal() else 0
+
+
 def share_threads() -> None:
     """The processes of one machine share its cores out. `torchrun` itself gives each of them one, unless told."""
     here = os.environ.get("LOCAL_WORLD_SIZE", "1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ def score(
     weights: Annotated[str | None, typer.Option(help="Of an ensemble, one a model: 2,1,1.")] = None,
     average: Annotated[str, typer.Option(help="An ensemble's: probabilities or log_probabilities.")] = "probabilities",
     batch_size: Annotated[int, typer.Option(help="Sentences decoded, or pairs scored, together.")] = 64,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it is computed.")] = "cpu",
     columns: Annotated[str | None, typer.Option(help="Source and target column, as 1,2 or by header.")] = None,
     separator: Annotated[str, typer.Option(help="What stands between columns.")] = "\t",
     on_bad_line: Annotated[str, typer.Option(help="error, or skip and count.")] = "error",
@@ -50,10 +51,10 @@ def score(
     reader = open_pairs(pairs, PairFormat.parse(columns, separator, on_bad_line))
     folders = [run, *(mates or [])]
     if forced:
-        score_forced(load(folders, weights, average), reader, batch_size, as_json)
+        score_forced(load(folders, weights, average, device), reader, batch_size, as_json)
         return
     test = list(reader)
-    translator = load(folders, weights, average)
+    translator = load(folders, weights, average, device)
     result = evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
     search = _named(translator.decoding(chosen, beam=beam))
     if as_json:

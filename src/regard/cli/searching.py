@@ -41,8 +41,10 @@ def options(
     return {**settings.get("decoding", {}), **{key: value for key, value in shortcuts.items() if value is not None}}
 
 
-def load(folders: Sequence[Path], weights: str | None, average: str) -> Translator:
-    """One model, or an ensemble, in a process that keeps its heap."""
+def load(folders: Sequence[Path], weights: str | None, average: str, device: str = "cpu") -> Translator:
+    """One model, or an ensemble, on a device, in a process that keeps its heap."""
+    from regard.cli.processes import local_rank
+    from regard.device import choose_device
     from regard.heap import keep_heap
     from regard.translator import Translator
 
@@ -51,7 +53,8 @@ def load(folders: Sequence[Path], weights: str | None, average: str) -> Translat
         raise UsageError(f"there is no average of {average!r}", fix=f"choose one of {', '.join(AVERAGES)}")
     if weights is not None and len(folders) == 1:
         raise UsageError("weights are for an ensemble", fix="name its other models by --with RUN")
-    return Translator.load_ensemble(folders, _numbers(weights), average)  # type: ignore[arg-type]
+    place = choose_device(device, local_rank(), asked="--device ", fix="leave --device out: a CPU answers the same")
+    return Translator.load_ensemble(folders, _numbers(weights), average, place)  # type: ignore[arg-type]
 
 
 def _numbers(text: str | None) -> list[float] | None:

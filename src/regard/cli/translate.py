@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -51,6 +51,7 @@ def translate(
     ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="The same bits of the scores in any batch; slow.")] = False,
     batch_size: Annotated[int, typer.Option(help="Sentences decoded together.")] = 64,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it is computed.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with scores and symbols.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the search, step by step, as JSON lines.")] = None,
     out: Annotated[
@@ -67,9 +68,9 @@ def translate(
     models = [run, *(mates or [])]
     drawn = samples if mbr else alternatives or n_best
     manner = Manner(chosen, beam, drawn, batch_size, mbr, n_best or 1, as_json)
-    job = Job(load(models, weights, average), asked, manner)
+    job = Job(load(models, weights, average, device), asked, manner)
     if out:
-        _write_parts(job, out, {"models": _hashes(models), "weights": weights, "average": average})
+        _write_parts(job, out, {"models": _hashes(models), "weights": weights, "average": average, "device": device})
     else:
         _write_stream(job, trace)
 

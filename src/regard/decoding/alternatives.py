@@ -51,5 +51,7 @@ class Alternatives:
         place = torch.arange(len(values), device=values.device) % self.count
         chosen = torch.where(is_here, place, 0).clamp(max=ids.shape[1] - 1)[:, None]
         lead = (top[:, :-1] - top[:, 1:]).double().nan_to_num(torch.inf)  # [R, N]: each before the next
-        lead = torch.where(is_here, lead.amin(1), lead[:, 0]) if lead.shape[1] else torch.full(place.shape, torch.inf)
+        lead = (
+            torch.where(is_here, lead.amin(1), lead[:, 0]) if lead.shape[1] else lead.new_full((len(lead),), torch.inf)
+        )
         return ids.gather(1, chosen)[:, 0], lead

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from jaxtyping import Float, Int
@@ -92,22 +93,28 @@ class NoRepeat:
 class Forbidden:
     """No answer of a sentence holds one of its phrases; `phrases` has a list for each sentence.
 
-    `continuing` are the ids that go on with a word: a phrase that one of them follows is another word, and allowed.
+    `continuing` are the ids that go on with a word: a phrase that one of them follows is another word, and allowed. On
+    `device` the search computes.
     """
 
-    def __init__(self, phrases: Sequence[Sequence[Phrase]], continuing: frozenset[int] = frozenset()) -> None:
-        self.continuing = torch.tensor(sorted(continuing), dtype=torch.int64)
-        self.sentences: dict[Phrase, Tensor] = {}
-        for sentence, own in enumerate(phrases):
-            for phrase in own:
-                self.sentences.setdefault(phrase, torch.zeros(len(phrases), dtype=torch.bool))[sentence] = True
+    def __init__(
+        self,
+        phrases: Sequence[Sequence[Phrase]],
+        continuing: frozenset[int] = frozenset(),
+        device: torch.device | None = None,
+    ) -> None:
+        self.continuing = torch.tensor(sorted(continuing), dtype=torch.int64, device=device)
+        self.sentences = {
+            phrase: torch.tensor([phrase in own for own in phrases], device=device)
+            for phrase in dict.fromkeys(chain(*phrases))
+        }
 
     def __call__(self, values: Float[Tensor, "R V"], moment: Moment) -> Float[Tensor, "R V"]:
         """The last id of a phrase is forbidden after the others; or, after all of it, whatever ends the word."""
         values = values.clone()
         for phrase, sentences in self.sentences.items():
             stands = phrase if len(self.continuing) else phrase[:-1]
-            rows = _ends_in(moment.history, stands) & sentences.to(values.device)[moment.sentence]
+            rows = _ends_in(moment.history, stands) & sentences[moment.sentence]
             if not len(self.continuing):
                 values[rows, phrase[-1]] = -torch.inf
             elif bool(rows.any()):

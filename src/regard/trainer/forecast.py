@@ -11,9 +11,9 @@ from torch import Tensor
 
 from regard.config import Training
 from regard.data.batches import epoch_batches
+from regard.device import describe
 from regard.errors import StorageError
 from regard.trainer.setup import COPIES, Setup
-from regard.training.device import describe
 from regard.training.journal import Event
 from regard.training.memory import free_bytes
 from regard.training.pace import TIMED, padded_tokens, seconds_per_token

@@ -13,11 +13,11 @@ from regard.data.batches import mix
 from regard.data.corpus import Corpus, FileCorpus, GeneratedCorpus, Left, PairEncoder
 from regard.data.origin import Origin, open_origin, require_some
 from regard.data.tokens import Batch
+from regard.device import choose_device, choose_precision, set_products
 from regard.errors import UsageError
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.trainer.job import Job
-from regard.training.device import choose_device, choose_precision, set_products
 from regard.training.memory import SAFE, Footprint, free_bytes, measure
 from regard.training.recompute import recompute_blocks
 from regard.training.world import World

@@ -34,14 +34,14 @@ class Asked:
         return zlib.crc32(repr(self.source).encode())
 
 
-def strategy(decoding: Decoding, asked: Sequence[Asked] = ()) -> Strategy:
-    """The search that the settings ask for, for these requests. Raises UsageError."""
+def strategy(decoding: Decoding, asked: Sequence[Asked] = (), device: torch.device | None = None) -> Strategy:
+    """The search that the settings ask for, for these requests, on a device. Raises UsageError."""
     ranking = Ranking(decoding.length_penalty, decoding.normalise, decoding.coverage_penalty)
     if decoding.strategy == "sampling":
         chosen = (decoding.temperature, decoding.top_k, decoding.top_p, decoding.min_p, decoding.seed)
         return Sampling(decoding.n_best, *chosen, ranking)
     if decoding.strategy == "alternatives":
-        positions = torch.tensor([len(each.prefix) for each in asked], dtype=torch.int64)
+        positions = torch.tensor([len(each.prefix) for each in asked], dtype=torch.int64, device=device)
         return Alternatives(decoding.n_best, positions, ranking)
     beam = Beam(decoding.beam, decoding.n_best, ranking, decoding.groups, decoding.diversity)
     return Greedy(ranking) if decoding.beam == 1 else beam
@@ -55,32 +55,38 @@ def limit(asked: Asked, decoding: Decoding, longest: int | None) -> int:
 
 
 def conditions(
-    asked: Sequence[Asked], decoding: Decoding, target: Tokenizer, observer: Observer | None = None
+    asked: Sequence[Asked],
+    decoding: Decoding,
+    target: Tokenizer,
+    observer: Observer | None = None,
+    device: torch.device | None = None,
 ) -> Conditions:
-    """What the search shall keep to, for sources in this order."""
+    """What the search shall keep to, for sources in this order; its tensors lie on `device`."""
     has_phrases = any(each.required or each.forbidden for each in asked)
     continuing = target.continuing() if has_phrases else frozenset()
     return Conditions(
-        filters=tuple(_filters(asked, decoding, continuing)),
+        filters=tuple(_filters(asked, decoding, continuing, device)),
         continuing=continuing,
         required=[each.required for each in asked] if any(each.required for each in asked) else (),
         keys=[each.key for each in asked],
-        source_lengths=torch.tensor([len(each.source) + 1 for each in asked]),
+        source_lengths=torch.tensor([len(each.source) + 1 for each in asked], device=device),
         observer=observer,
     )
 
 
-def _filters(asked: Sequence[Asked], decoding: Decoding, continuing: frozenset[int]) -> list[Filter]:
+def _filters(
+    asked: Sequence[Asked], decoding: Decoding, continuing: frozenset[int], device: torch.device | None
+) -> list[Filter]:
     filters: list[Filter] = []
     if any(each.prefix for each in asked):
-        prefix, strength = _padded([each.prefix for each in asked]), decoding.prefix_strength
+        prefix, strength = _padded([each.prefix for each in asked]).to(device), decoding.prefix_strength
         filters.append(ForcedPrefix(prefix) if strength == 1 else BiasedPrefix(prefix, strength))
     if decoding.min_length:
-        filters.append(MinimumLength(torch.full((len(asked),), decoding.min_length), EOS))
+        filters.append(MinimumLength(torch.full((len(asked),), decoding.min_length, device=device), EOS))
     if decoding.no_repeat:
         filters.append(NoRepeat(decoding.no_repeat))
     if any(each.forbidden for each in asked):
-        filters.append(Forbidden([each.forbidden for each in asked], continuing))
+        filters.append(Forbidden([each.forbidden for each in asked], continuing, device))
     return filters
 
 

@@ -19,6 +19,7 @@ from regard.data.batches import epoch_batches
 from regard.data.corpus import EncodedPairs, Side
 from regard.data.tokens import Batch
 from regard.decoding.choose import log_probabilities
+from regard.device import full_float32
 from regard.errors import DataError, UsageError
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
@@ -155,8 +156,9 @@ def _side(rows: Sequence[Sequence[int]]) -> Side:
 
 def _values(translator: Translator, batch: Batch) -> list[list[float]]:
     """The log-probability of each gold id, a list a row."""
+    batch = batch.to(translator.device)
     gold, is_real = batch.gold, batch.gold.is_real
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32(translator.device):
         known = [log_probabilities(model(batch.source, batch.previous)[is_real]) for model in _models(translator)]
         values = _together(translator, known).gather(1, gold.ids[is_real][:, None])[:, 0]
     flat = iter(values.tolist())

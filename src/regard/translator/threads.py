@@ -33,13 +33,18 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def share_out(batches: Sequence[Sequence[Item]], rows: int, work: int) -> tuple[list[Sequence[Item]], int]:
+def share_out(
+    batches: Sequence[Sequence[Item]], rows: int, work: int, device: torch.device
+) -> tuple[list[Sequence[Item]], int]:
     """Parts to search side by side, and how many threads each part's operations get.
 
     `rows` hypotheses a sentence, of `work` multiply-adds a step each. Threads that each search a part of their own wait
     for each other once; threads that share each operation wait at every one. So there is a part for each thread, as
     long as a part is worth a thread; a few large rows share their operations; small ones get one thread in all.
+    A GPU shares out each operation itself, and gets the batches whole, one after another.
     """
+    if device.type != "cpu":
+        return list(batches), torch.get_num_threads()
     workers = torch.get_num_threads()
     parts = list(batches)
     if len(parts) == 1 and len(parts[0]) * rows * work >= workers * FEW:

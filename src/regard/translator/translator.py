@@ -18,6 +18,7 @@ from regard.data.tokens import Tokens
 from regard.decoding.ensemble import Average
 from regard.decoding.interface import Found, Hypothesis, Vocabulary
 from regard.decoding.trace import Trace
+from regard.device import full_float32
 from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
 from regard.folder import verify
 from regard.models import build
@@ -59,8 +60,9 @@ class Manner(NamedTuple):
 class Translator:
     """A model with its tokenizers and recipe. `Translator.load("runs/pairs").translate(["hello"])`.
 
-    `mates` decide together with the model; they have its tokenizers. The weights are copied when a text is first
-    answered. Changes by torch's in-place operations are noticed; after an optimiser's step make a new translator.
+    `mates` decide together with the model; they have its tokenizers and lie on its device, which computes: a CPU or a
+    CUDA GPU. For another there is a UsageError when a text is first answered. The weights are copied then. Changes by
+    torch's in-place operations are noticed; after an optimiser's step make a new translator.
     """
 
     def __init__(
@@ -73,8 +75,11 @@ class Translator:
         self._kept: dict[torch.dtype, tuple[list[tuple[int, int]], list[Start]]] = {}
 
     @staticmethod
-    def load(folder: str | Path) -> Translator:
-        """A model folder, every file of it verified; ModelFolderError says what is wrong with it."""
+    def load(folder: str | Path, device: str | torch.device = "cpu") -> Translator:
+        """A model folder, every file of it verified; ModelFolderError says what is wrong with it.
+
+        Answers are computed on `device`, "cpu" or "cuda"; docs/decoding.md says when a GPU is worth it.
+        """
         folder = Path(folder)
         verify(folder, required=("recipe.toml", "model.safetensors", *Tokenizers.names(folder)))
         recipe = read_recipe(folder)
@@ -82,17 +87,20 @@ class Translator:
         check_size(recipe, tokenizers, folder)
         model = build(recipe.model, len(tokenizers.source), len(tokenizers.target))
         load_weights(model, folder / "model.safetensors")
-        return Translator(model.eval(), tokenizers, recipe)
+        return Translator(model.to(device).eval(), tokenizers, recipe)
 
     @staticmethod
     def load_ensemble(
-        folders: Sequence[str | Path], weights: Sequence[float] | None = None, average: Average = "probabilities"
+        folders: Sequence[str | Path],
+        weights: Sequence[float] | None = None,
+        average: Average = "probabilities",
+        device: str | torch.device = "cpu",
     ) -> Translator:
         """Several models with equal tokenizers that decide together; the first one's recipe says how to search.
 
         `weights`: one a model, None: equal. UsageError for impossible weights, ModelFolderError for other tokenizers.
         """
-        first, *others = (Translator.load(folder) for folder in folders)
+        first, *others = (Translator.load(folder, device) for folder in folders)
         for folder, other in zip(folders[1:], others, strict=True):
             if other.tokenizers.files() != first.tokenizers.files():
                 message = f"its tokenizers are not those of {folders[0]}: their ids mean other symbols"
@@ -173,10 +181,10 @@ class Translator:
             rows = [[*ids, EOS] for ids in tokenizer.encode_many([line for _, line in chunk])]
             for (number, _), row in zip(chunk, rows, strict=True):
                 self._check_length(f"line {number}", len(row) - 1)
-            with torch.inference_mode():
-                memory = self.model.encode(Tokens.of(rows))
+            with torch.inference_mode(), full_float32(self.device):
+                memory = self.model.encode(Tokens.of(rows).to(self.device))
             for (_, line), row, states in zip(chunk, rows, memory.states, strict=True):
-                yield Encoded(line, tuple(tokenizer.symbols(row)), states[: len(row)].clone())
+                yield Encoded(line, tuple(tokenizer.symbols(row)), states[: len(row)].to("cpu", copy=True))
 
     def _translate_chunk(self, chunk: list[tuple[int, Request]], manner: Manner) -> Iterator[Translation]:
         """Of a line that cannot be answered, all lines before it are, and then its fault is raised."""
@@ -224,12 +232,15 @@ class Translator:
         by_length = sorted(range(len(wanted)), key=lambda place: len(wanted[place].source))
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         rows = decoding.beam if decoding.strategy == "beam" else decoding.n_best
-        parts, each = share_out(batches, rows, work)
+        parts, each = share_out(batches, rows, work, self.device)
         if decoding.exact:
-            parts, each = [[place] for place in by_length], 1
-        answers = side_by_side(
-            lambda part: self._search(models, [wanted[place] for place in part], decoding, manner.trace), parts, each
-        )
+            parts, each = [[place] for place in by_length], 1 if self.device.type == "cpu" else each
+        with full_float32(self.device):
+            answers = side_by_side(
+                lambda part: self._search(models, [wanted[place] for place in part], decoding, manner.trace),
+                parts,
+                each,
+            )
         found = dict(zip(chain(*parts), chain(*answers), strict=True))
         return [found[place] for place in range(len(wanted))]
 
@@ -240,16 +251,27 @@ class Translator:
         watch = decoding.replace_unknown or decoding.coverage_penalty > 0
         members = [model(watch) for model in models]
         begin = together(members, self.mates.weights, self.mates.average) if self.mates else members[0]
-        limits = torch.tensor([limit(each, decoding, self._longest) for each in wanted], dtype=torch.int64)
+        device, most = self.device, [limit(each, decoding, self._longest) for each in wanted]
         observer = Trace(EOS) if trace else None
         with torch.inference_mode():
-            step, state = begin(Tokens.of([[*each.source, EOS] for each in wanted]))
-            found = strategy(decoding, wanted)(
-                step, state, limits, vocabulary, conditions(wanted, decoding, target, observer)
-            )
+            step, state = begin(Tokens.of([[*each.source, EOS] for each in wanted]).to(device))
+            limits = torch.tensor(most, dtype=torch.int64, device=device)
+            kept_to = conditions(wanted, decoding, target, observer, device)
+            found = strategy(decoding, wanted, device)(step, state, limits, vocabulary, kept_to)
         if observer is None:
             return found
         return [replace(each, trace=observer.of(place)) for place, each in enumerate(found)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models lie. UsageError unless it is one place, and one with float64, which searches sum up in."""
+        devices = {next(model.parameters()).device for model in self._models}
+        if len(devices) > 1:
+            found = ", ".join(sorted(map(str, devices)))
+            raise UsageError(f"the models of an ensemble lie on {found}", fix="move all to one device")
+        if (device := devices.pop()).type == "mps":
+            raise UsageError("mps has no float64, and a search needs it", fix='move the model: model.to("cpu")')
+        return device
 
     @property
     def _models(self) -> list[EncoderDecoder]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,16 +15,17 @@ from regard.errors import UsageError
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
+def choose_device(name: str, local_rank: int = 0, *, asked: str = "training.device=", fix: str = "") -> torch.device:
     """The device of that name; `auto` is a GPU (CUDA, then MPS) where there is one. UsageError if it is not there.
 
-    Processes of one machine share its GPUs out by `local_rank`.
+    Processes of one machine share its GPUs out by `local_rank`. `asked` is what a user wrote before the name, `fix`
+    what to write instead.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     chosen = next(kind for kind, is_there in there.items() if is_there) if name == "auto" else name
     if not there[chosen]:
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise UsageError(f"training.device={name} is not to be had here, only {found}", fix="leave it at auto")
+        raise UsageError(f"{asked}{name} is not to be had here, only {found}", fix=fix or "leave it at auto")
     if chosen != "cuda":
         return torch.device(chosen)
     device = torch.device("cuda", local_rank % torch.cuda.device_count())
@@ -45,6 +48,21 @@ def set_products(training: Training) -> None:
     """Whether float32 products on a GPU may round to TF32; they do not unless asked to."""
     torch.backends.cuda.matmul.allow_tf32 = training.tf32
     torch.backends.cudnn.allow_tf32 = training.tf32
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Inside, no product on a GPU rounds to TF32: a search may take float32's rounding for granted (settle.py)."""
+    if device.type != "cuda":
+        yield
+        return
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = False
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
 
 
 def describe(device: torch.device, precision: torch.dtype, training: Training) -> str:
