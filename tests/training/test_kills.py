@@ -34,7 +34,7 @@ def results(run: Path) -> dict[str, object]:
             name = path.relative_to(run).as_posix()
             if path.name == "state.json":
                 content = json.loads(path.read_bytes())
-                del content["state"]["seconds"]
+                del content["state"]["seconds"], content["state"]["aside"]
                 found[name] = content
             elif path.is_file() and path.name != "MANIFEST.json":  # that holds the hash of state.json
                 found[name] = path.read_bytes()

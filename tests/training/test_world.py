@@ -89,12 +89,12 @@ def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> 
 
 def test_one_is_killed_all_stop_and_a_resume_goes_on_in_any_number(tmp_path: Path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
-    ended = together(2, [(TINY, run)], STOP1="kill")
+    ended = together(2, [(TINY, run)], STOP1="kill", STEP1="5")  # after the checkpoint of step 3
     assert ended[1][0] == -9
     assert ended[0][0] == 2
     assert "another process is gone" in ended[0][1]
     assert not (run / "MANIFEST.json").exists()
-    ended = together(2, [(TINY, run)], STOP1="ask")
+    ended = together(2, [(TINY, run)], STOP1="ask", STEP1="2")
     assert [code for code, _ in ended] == [0, 0], ended
     assert "interrupted" in ended[0][1]
     trainer.resume(run)  # in one process
@@ -106,12 +106,28 @@ def test_one_is_killed_all_stop_and_a_resume_goes_on_in_any_number(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_torchrun_starts_anew_and_the_run_goes_on(tmp_path: Path) -> None:
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1"]
+    job = json.dumps([(TINY, str(run))])
+    again = {"STOP": "kill", "STEP": "5", "OMP_NUM_THREADS": "1"}  # after the checkpoint of step 3
+    done = subprocess.run(
+        [*torchrun, str(SCRIPT), job], env={**os.environ, **again}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "goes on after step 3" in (run / "machine.jsonl").read_text(encoding="utf-8")
+    trainer.train(TINY, alone)
+    for ours, theirs in zip(numbers(run, "checkpoint"), numbers(alone, "checkpoint"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.slow
 def test_what_the_processes_cannot_do_together_is_named(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("".join(f"{n}\t{n} {n}\n" for n in range(40)), encoding="utf-8")
     for changes, words in (
         ({"data": {"tokens_per_batch": 4}}, "processes cannot share a batch"),
-        ({"model": {"norm": "batch"}}, "batch norm keeps statistics"),
+        ({"model": {"norm": "batch"}}, "this norm keeps statistics"),
         ({"model": {"heads": 3}}, "Input should divide model.size"),
     ):
         ended = together(2, [(merge(TINY, changes), tmp_path / "run")])

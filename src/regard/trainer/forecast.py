@@ -7,10 +7,8 @@ import shutil
 from itertools import islice
 from pathlib import Path
 
-from torch import Tensor
-
 from regard.config import Training
-from regard.data.batches import epoch_batches
+from regard.data.batches import Order, epoch_batches
 from regard.device import describe
 from regard.errors import StorageError
 from regard.trainer.setup import COPIES, Setup
@@ -59,7 +57,7 @@ def _checkpoints_kept(training: Training) -> int:
     return training.average + 4
 
 
-def _seconds(setup: Setup, order: list[Tensor]) -> float:
+def _seconds(setup: Setup, order: Order) -> float:
     """Of a step. Several processes share the work, and their sums wait for each other, which is not counted."""
     pairs, training = setup.corpus.epoch(0), setup.job.recipe.training
     fits = setup.fits()
@@ -72,13 +70,12 @@ def _seconds(setup: Setup, order: list[Tensor]) -> float:
     return seconds_per_token(alone, batches) * mean * training.accumulate / setup.world.size
 
 
-def _memory(setup: Setup, order: list[Tensor], weights: int) -> int | None:
+def _memory(setup: Setup, order: Order, weights: int) -> int | None:
     """Weights and what goes with them, and the fullest batch."""
     if setup.footprint is None:
         return None
-    pairs, footprint, room = setup.corpus.epoch(0), setup.footprint, setup.room * setup.world.size
-    widths = ((len(rows), int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max())) for rows in order)
-    needs = (count * footprint.row(width) for count, width in widths)
+    footprint, room = setup.footprint, setup.room * setup.world.size
+    needs = (count * footprint.row(width) for count, width in order.shapes().tolist())
     fullest = max((need for need in needs if need <= room), default=0.0)  # others are computed in pieces, or left out
     return COPIES * weights + round(fullest / setup.world.size)
 

@@ -19,6 +19,7 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.trainer.job import Job
 from regard.training.memory import SAFE, Footprint, free_bytes, measure
+from regard.training.parallel import check_parallel
 from regard.training.recompute import recompute_blocks
 from regard.training.world import World
 
@@ -62,6 +63,7 @@ def set_up(job: Job, world: World) -> Setup:
     corpus, left = world.first_here(lambda: _corpus(origin, job))
     torch.manual_seed(mix(recipe.training.seed))
     model = build(recipe.model, len(job.tokenizers.source), len(job.tokenizers.target)).to(device)
+    check_parallel(model, world)
     if recipe.training.recompute:
         recompute_blocks(model)
     setup = Setup(job, world, origin, corpus, left, model, device, choose_precision(recipe.training.precision, device))

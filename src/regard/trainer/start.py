@@ -6,14 +6,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load
+from safetensors.torch import load, save
+from torch import Tensor
 
 from regard.config import Settings
 from regard.errors import ModelFolderError, UsageError
 from regard.folder import MANIFEST, PARTIAL, make_folders, write_file
-from regard.models.weights import save_weights
 from regard.trainer.forecast import forecast
 from regard.trainer.job import Job, plan
 from regard.trainer.listener import SILENT, Listener
@@ -173,9 +174,14 @@ def _shared(found: Checkpoint | None, world: World) -> Checkpoint | None:
     facts = json.loads(content)
     if facts is None:
         return None
-    weights = world.share(lambda: save_weights(found.weights) if found else b"")
-    optimiser = world.share(lambda: save_weights(found.optimiser) if found else b"")
-    return Checkpoint(facts["step"], load(weights), load(optimiser), facts["state"])
+    weights, optimiser = (load(world.share(partial(_packed, found, what))) for what in ("weights", "optimiser"))
+    return Checkpoint(facts["step"], weights, optimiser, facts["state"])
+
+
+def _packed(found: Checkpoint | None, what: str) -> bytes:
+    """The named tensors of a checkpoint, one that has two names twice."""
+    tensors: dict[str, Tensor] = getattr(found, what) if found else {}
+    return save({name: tensor.clone() for name, tensor in tensors.items()})
 
 
 def _require_same_pairs(events: list[Event], setup: Setup) -> None:

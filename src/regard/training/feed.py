@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -40,10 +41,10 @@ def feed(corpus: Corpus, tokens_per_batch: int, accumulate: int, seed: int, epoc
     """Without end, from the place where `batch` batches of `epoch` are done: a pure function of its arguments."""
     while True:
         pairs = corpus.epoch(epoch)
-        order = epoch_batches(pairs, tokens_per_batch, seed, epoch)
-        for start in range(batch, len(order), accumulate):
-            rows = tuple(order[start : start + accumulate])
-            yield _food(epoch, start + len(rows), pairs, rows)
+        coming = epoch_batches(pairs, tokens_per_batch, seed, epoch).after(batch)
+        while rows := tuple(islice(coming, accumulate)):
+            batch += len(rows)
+            yield _food(epoch, batch, pairs, rows)
         epoch, batch = epoch + 1, 0
 
 

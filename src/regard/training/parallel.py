@@ -15,18 +15,19 @@ from regard.training.recompute import blocks_of
 from regard.training.world import World
 
 
-def in_parallel(loss: nn.Module, training: Training, world: World) -> nn.Module:
-    """`loss` (a model and its loss) such that gradients are the mean over processes.
+def check_parallel(model: nn.Module, world: World) -> None:
+    """RecipeError for a norm that keeps running statistics, for each process would have its own."""
+    if world.size > 1 and any(name.endswith("running_mean") for name, _ in model.named_buffers()):
+        raise RecipeError(
+            "this norm keeps statistics of the batches it has seen, and each process would see others",
+            fix="choose a model.norm without (layer, rms, group, instance), or train in one process",
+        )
 
-    RecipeError for a norm that keeps running statistics, for each process would have its own.
-    """
+
+def in_parallel(loss: nn.Module, training: Training, world: World) -> nn.Module:
+    """`loss` (a model and its loss) such that gradients are the mean over processes."""
     if world.size == 1:
         return torch.compile(loss, dynamic=True) if training.compile else loss  # type: ignore[return-value]
-    if any(name.endswith("running_mean") for name, _ in loss.named_buffers()):
-        raise RecipeError(
-            "batch norm keeps statistics of the batches it has seen, and each process would see others",
-            fix="choose another model.norm, or train in one process",
-        )
     if training.shard:
         return _sharded(loss)
     from torch.nn.parallel import DistributedDataParallel

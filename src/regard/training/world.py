@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from regard.errors import TrainingError, UsageError
 
@@ -135,13 +137,24 @@ def joined() -> Iterator[World]:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        dist.init_process_group(backend, store=_fresh(store), rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"the processes do not find each other: {error}", fix="start them with torchrun") from None
     try:
         yield _here()
     finally:
         dist.destroy_process_group()
+
+
+def _fresh(store: dist.Store) -> dist.Store:
+    """Where torchrun starts the processes of one machine anew, its store still holds the addresses of the dead ones.
+
+    Several machines do not count their restarts together: docs/scale.md has how their store is made anew.
+    """
+    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+        return store
+    return PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _here() -> World:
