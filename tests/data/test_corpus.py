@@ -110,6 +110,16 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows(ENCODER.in_memory(SOME)) == whole
 
 
+@pytest.mark.parametrize("buffer", [0, 3, 4, 5, 1 << 16])
+def test_rows_are_written_in_any_portions(monkeypatch: pytest.MonkeyPatch, buffer: int) -> None:
+    monkeypatch.setattr(module, "BUFFER", buffer)
+    found, whole = ENCODER.on_disk(SOME, "some", lambda: 0)[0], ENCODER.in_memory(SOME)
+    for side, wanted in ((found.source, whole.source), (found.target, whole.target)):
+        for part in ("ids", "lengths", "offsets"):
+            assert torch.equal(getattr(side, part), getattr(wanted, part))
+            assert getattr(side, part).dtype == getattr(wanted, part).dtype
+
+
 def test_the_second_time_nothing_is_read(cache: Path) -> None:
     counting = Counting(SOME)
     first, left = ENCODER.on_disk(counting, "some", lambda: 3)

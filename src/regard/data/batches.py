@@ -1,11 +1,15 @@
 """The order of training: which pairs stand together in a batch, and which batch comes when.
 
-Both depend on (seed, epoch) alone, so a resumed run needs to know only how many batches of the epoch are done.
+Both depend on (seed, epoch) alone, so a resumed run needs to know only how many batches of the epoch are done, and
+every process that takes part knows the same order without being told.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import overload
 
 import torch
 from jaxtyping import Int
@@ -25,52 +29,162 @@ def mix(*numbers: int) -> int:
 STRIPS = (1, 2, 4, 8)
 LARGE = 100_000  # pairs
 
+# A corpus of more than a block is cut into blocks, and what follows is done in each as if it were all: so the first
+# batch comes at once, and memory does not grow with the corpus.
+BLOCK = 1 << 20  # pairs, or more where a batch is so large that a block would hold less than so many of them:
+BATCHES = 100
+WIDE = 1 << 31  # more than twice the longest
+CHUNK = 256  # neighbours that stay in one block: a disk is read in stretches
 
-def epoch_batches(pairs: EncodedPairs, tokens_per_batch: int, seed: int, epoch: int) -> list[Int[Tensor, " B"]]:
+
+def epoch_batches(pairs: EncodedPairs, tokens_per_batch: int, seed: int, epoch: int) -> Order:
     """Rows of every batch of an epoch, in order; each pair stands in exactly one.
 
     Pairs of like lengths stand together (about 95 % of the tokens are then real, 90 % where there are only some dozens
     of batches), ties and batches in random order. A batch holds at most `tokens_per_batch` padded source and target
     tokens, or a single pair.
     """
-    if len(pairs) == 0:
-        return []
-    generator = torch.Generator().manual_seed(mix(seed, epoch))
-    shuffled = torch.randperm(len(pairs), generator=generator)
-    strips = STRIPS if len(pairs) < LARGE else STRIPS[:1]
-    candidates = [_fill(pairs, shuffled[_by_length(pairs, shuffled, strip)], tokens_per_batch) for strip in strips]
-    _, batches = min(candidates, key=lambda candidate: candidate[0])
-    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+    return Order(pairs, tokens_per_batch, seed, epoch)
 
 
-def _by_length(pairs: EncodedPairs, order: Tensor, strip: int) -> Tensor:
+class Order(Sequence[Tensor]):
+    """The batches of an epoch, as rows; those of a block are made when it is reached, and dropped at the next.
+
+    Which pairs are in which block, and which block comes when, is drawn from (seed, epoch): chunks of neighbours are
+    dealt to blocks at random.
+    """
+
+    def __init__(self, pairs: EncodedPairs, tokens_per_batch: int, seed: int, epoch: int) -> None:
+        self.pairs, self.budget, self.seeds = pairs, tokens_per_batch, (seed, epoch)
+        self._chunks = self._dealt()
+        self._shapes: dict[int, Int[Tensor, "n 2"]] = {}
+        self._made: tuple[int, list[Tensor]] = (-1, [])
+
+    def _dealt(self) -> tuple[Tensor, ...]:
+        """The chunks of each block; no block for no pairs."""
+        count = len(self.pairs)
+        if not count:
+            return ()
+        chunks = -(-count // CHUNK)
+        tokens = sum(int(side.offsets[-1] + side.lengths[-1]) for side in (self.pairs.source, self.pairs.target))
+        most = max(BLOCK, BATCHES * self.budget * count // tokens)
+        if count <= most:
+            return (torch.arange(chunks),)
+        generator = torch.Generator().manual_seed(mix(*self.seeds))
+        return torch.randperm(chunks, generator=generator).tensor_split(-(-count // most))
+
+    def __len__(self) -> int:
+        """How many batches. Those of blocks that were not reached are counted: 5 seconds for 100 million pairs."""
+        return sum(len(self._counted(block)) for block in range(len(self._chunks)))
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Tensor]: ...
+    def __getitem__(self, place: int | slice) -> Tensor | list[Tensor]:
+        """One batch, or some. IndexError past the end."""
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        batch = next(self.after(place if place >= 0 else place + len(self)), None)
+        if batch is None:
+            raise IndexError(f"batch {place} of {len(self)}")
+        return batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """All batches."""
+        return self.after(0)
+
+    def after(self, done: int) -> Iterator[Int[Tensor, " B"]]:
+        """The batches that follow the first `done`; of the blocks these fill, the batches are counted and not made."""
+        for block in range(len(self._chunks)):
+            if done and done >= len(self._counted(block)):
+                done -= len(self._counted(block))
+                continue
+            yield from islice(self._batches(block), done, None)
+            done = 0
+
+    def shapes(self) -> Int[Tensor, "n 2"]:
+        """Rows and width (source and target together) of all batches, not in their order, and without making them."""
+        found = [self._counted(block) for block in range(len(self._chunks))]
+        return torch.cat(found) if found else torch.empty(0, 2, dtype=torch.int64)
+
+    def _counted(self, block: int) -> Int[Tensor, "n 2"]:
+        """For sizes pairs of the same two lengths are alike. A lone block may be sorted in several ways: it is made."""
+        if block not in self._shapes and len(self._chunks) == 1:
+            self._batches(block)
+        elif block not in self._shapes:
+            kinds, counts = torch.unique(_key(*self._lengths(self._rows(block)), 1), return_counts=True)
+            self._shapes[block] = _fill(*_lengths_of(kinds), counts, self.budget)
+        return self._shapes[block]
+
+    def _batches(self, block: int) -> list[Tensor]:
+        if self._made[0] != block:
+            is_lone = len(self._chunks) == 1
+            generator = torch.Generator().manual_seed(mix(*self.seeds, *([] if is_lone else [block])))
+            rows = self._rows(block)
+            shuffled = rows[torch.randperm(len(rows), generator=generator)]
+            strips = STRIPS if is_lone and len(rows) < LARGE else STRIPS[:1]
+            candidates = (self._cut(shuffled, strip) for strip in strips)
+            self._shapes[block], order = min(candidates, key=lambda found: int(found[0].prod(1).sum()))
+            pieces = torch.split(order, self._shapes[block][:, 0].tolist())
+            self._made = block, [pieces[place] for place in torch.randperm(len(pieces), generator=generator).tolist()]
+        return self._made[1]
+
+    def _rows(self, block: int) -> Int[Tensor, " n"]:
+        rows = (self._chunks[block][:, None] * CHUNK + torch.arange(CHUNK)).flatten()
+        return rows[rows < len(self.pairs)]
+
+    def _cut(self, rows: Tensor, strip: int) -> tuple[Int[Tensor, "n 2"], Tensor]:
+        """The shapes of the batches that rows make when they are sorted by length, and the rows in that order."""
+        sources, targets = self._lengths(rows)
+        places = _key(sources, targets, strip).argsort(stable=True)
+        sources, targets = sources[places], targets[places]
+        _, counts = torch.unique_consecutive(sources * WIDE + targets, return_counts=True)
+        lasts = counts.cumsum(0) - 1
+        return _fill(sources[lasts], targets[lasts], counts, self.budget), rows[places]
+
+    def _lengths(self, rows: Tensor) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        source, target = self.pairs.source.lengths[rows], self.pairs.target.lengths[rows]
+        return source.to(torch.int64), target.to(torch.int64)
+
+
+def _key(sources: Tensor, targets: Tensor, strip: int) -> Tensor:
     """Sorts by strips of source lengths and, inside, by target length: up in one strip and down in the next.
 
     So neighbours are alike in both lengths where two strips meet as well.
     """
-    strips, targets = pairs.source.lengths[order] // strip, pairs.target.lengths[order]
-    return (strips * (2 * int(targets.max()) + 1) + targets * (1 - 2 * (strips % 2))).argsort(stable=True)
+    strips = sources // strip
+    return strips * WIDE + targets * (1 - 2 * (strips % 2))
 
 
-def _fill(pairs: EncodedPairs, order: Tensor, budget: int) -> tuple[int, list[Tensor]]:
-    """Cuts `order` where one more row would pass the budget; how many tokens, padding included, and the pieces."""
-    cuts, padded, start, widest_source, widest_target = [], 0, 0, 0, 0
-    lengths = (side.lengths[order].tolist() for side in (pairs.source, pairs.target))
-    for place, (source, target) in enumerate(zip(*lengths, strict=True)):
-        width = widest_source + widest_target
-        widest_source, widest_target = max(widest_source, source), max(widest_target, target)
-        if place > start and (place - start + 1) * (widest_source + widest_target) > budget:
-            cuts.append(place)
-            padded += (place - start) * width
-            start, widest_source, widest_target = place, source, target
-    padded += (len(order) - start) * (widest_source + widest_target)
-    return padded, list(order.tensor_split(cuts))
+def _lengths_of(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Source and target lengths of keys of strips that are one length wide."""
+    sources = (keys + WIDE // 2) // WIDE
+    return sources, (keys - sources * WIDE).abs()
 
 
-def real_share(pairs: EncodedPairs, batches: list[Tensor]) -> float:
+def _fill(sources: Tensor, targets: Tensor, counts: Tensor, budget: int) -> Int[Tensor, "n 2"]:
+    """Cuts runs of pairs of the same lengths where one more row would pass the budget; rows and width of each piece."""
+    shapes, rows, widest_source, widest_target = [], 0, 0, 0
+    for source, target, left in zip(sources.tolist(), targets.tolist(), counts.tolist(), strict=True):
+        while left:
+            wide_source, wide_target = max(widest_source, source), max(widest_target, target)
+            room = min(left, budget // (wide_source + wide_target) - rows)
+            if room <= 0 and rows:
+                shapes.append((rows, widest_source + widest_target))
+                rows, widest_source, widest_target = 0, 0, 0
+                continue
+            taken = max(1, room)
+            rows, left, widest_source, widest_target = rows + taken, left - taken, wide_source, wide_target
+    return torch.tensor([*shapes, (rows, widest_source + widest_target)])
+
+
+def real_share(pairs: EncodedPairs, batches: Order | list[Tensor]) -> float:
     """Real tokens / padded tokens over the batches of an epoch; 1.0 for no pairs."""
     real = int(pairs.source.lengths.sum() + pairs.target.lengths.sum())
-    padded = sum(
-        len(rows) * int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max()) for rows in batches
-    )
+    if isinstance(batches, Order):
+        padded = int(batches.shapes().prod(1).sum())
+    else:
+        widths = (int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max()) for rows in batches)
+        padded = sum(len(rows) * width for rows, width in zip(batches, widths, strict=True))
     return real / padded if padded else 1.0

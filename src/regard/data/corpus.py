@@ -1,7 +1,7 @@
 """Pairs as ids: on disk and memory-mapped, so that a corpus larger than memory trains; or in memory, for small ones.
 
-The ids of all pairs stand one after another in one file a side; a row is found by its offset. A source ends with eos; a
-target starts with bos and ends with eos.
+The ids of all pairs stand one after another in one file a side; a row is found by its offset and its length, which have
+files of their own. A source ends with eos; a target starts with bos and ends with eos.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import os
 import shutil
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import torch
 from jaxtyping import Int
@@ -29,7 +30,9 @@ from regard.text.pairs import Pair, is_blank
 from regard.text.tokenizer import BOS, EOS, PAD, Tokenizer
 
 CHUNK = 10_000  # pairs encoded at a time
-FILES = ("source.ids", "source.lengths", "target.ids", "target.lengths", "left.json")
+PARTS = {"ids": "i", "lengths": "i", "offsets": "q"}  # files of a side, and the type of their numbers
+FILES = (*(f"{side}.{part}" for side in ("source", "target") for part in PARTS), "left.json")
+BUFFER = 1 << 16  # numbers that wait to be written
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,11 @@ class Side:
     @staticmethod
     def of(ids: Tensor, lengths: Tensor) -> Side:
         """The offsets follow from the lengths."""
-        lengths = lengths.to(torch.int64)
-        return Side(ids, lengths, lengths.cumsum(0) - lengths)
+        return Side(ids, lengths, lengths.cumsum(0, dtype=torch.int64) - lengths)
 
     def tokens(self, rows: Int[Tensor, " B"]) -> Tokens:
         """The given rows, padded to the longest of them."""
-        lengths = self.lengths[rows]
+        lengths = self.lengths[rows].to(torch.int64)
         within = torch.arange(int(lengths.max()))
         is_real = within < lengths[:, None]
         places = (self.offsets[rows][:, None] + within).where(is_real, 0)
@@ -158,19 +160,43 @@ class PairEncoder:
 
     def _write(self, pairs: Iterable[Pair], folder: Path, count_bad: Callable[[], int]) -> None:
         left = Left()
-        with (
-            open(folder / "source.ids", "wb") as source_ids,
-            open(folder / "source.lengths", "wb") as source_lengths,
-            open(folder / "target.ids", "wb") as target_ids,
-            open(folder / "target.lengths", "wb") as target_lengths,
-        ):
+        with _writer(folder, "source") as sources, _writer(folder, "target") as targets:
             for source, target in self.rows(pairs, left):
-                array("i", source).tofile(source_ids)
-                array("i", (len(source),)).tofile(source_lengths)
-                array("i", target).tofile(target_ids)
-                array("i", (len(target),)).tofile(target_lengths)
+                sources.add(source)
+                targets.add(target)
         left.bad_lines = count_bad()
         (folder / "left.json").write_text(json.dumps(asdict(left)), encoding="utf-8")
+
+
+class _Writer:
+    """Rows of one side to its files, those of `PARTS`."""
+
+    def __init__(self, files: Sequence[BinaryIO]) -> None:
+        self.files, self.end = files, 0
+        self.parts = tuple(array(kind) for kind in PARTS.values())
+
+    def add(self, tokens: list[int]) -> None:
+        ids, lengths, offsets = self.parts
+        ids.extend(tokens)
+        lengths.append(len(tokens))
+        offsets.append(self.end)
+        self.end += len(tokens)
+        if len(ids) > BUFFER:
+            self.write()
+
+    def write(self) -> None:
+        for numbers, file in zip(self.parts, self.files, strict=True):
+            numbers.tofile(file)
+            del numbers[:]
+
+
+@contextmanager
+def _writer(folder: Path, side: str) -> Iterator[_Writer]:
+    ids, lengths, offsets = (folder / f"{side}.{part}" for part in PARTS)
+    with open(ids, "wb") as ids_file, open(lengths, "wb") as lengths_file, open(offsets, "wb") as offsets_file:
+        writer = _Writer((ids_file, lengths_file, offsets_file))
+        yield writer
+        writer.write()
 
 
 def cache_folder() -> Path:
@@ -218,14 +244,15 @@ def content_hash(paths: Sequence[Path], *settings: str) -> str:
 
 
 def _map(folder: Path, side: str) -> Side:
-    return Side.of(_mapped(folder / f"{side}.ids"), _mapped(folder / f"{side}.lengths"))
+    return Side(*(_mapped(folder / f"{side}.{part}", kind) for part, kind in PARTS.items()))
 
 
-def _mapped(path: Path) -> Tensor:
-    count = path.stat().st_size // 4
+def _mapped(path: Path, kind: str) -> Tensor:
+    dtype = torch.int32 if kind == "i" else torch.int64
+    count = path.stat().st_size // dtype.itemsize
     if count == 0:
-        return torch.empty(0, dtype=torch.int32)
-    return torch.from_file(str(path), shared=False, size=count, dtype=torch.int32)
+        return torch.empty(0, dtype=dtype)
+    return torch.from_file(str(path), shared=False, size=count, dtype=dtype)
 
 
 def _tensor(values: array[int]) -> Tensor:
