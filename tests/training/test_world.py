@@ -62,9 +62,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "copies": {},
-    "shares": {"training": {"shard": True}},
-    "accumulated, averaged": {"training": {"accumulate": 2, "ema": 0.5}},
+    "copies, accumulated": {"training": {"accumulate": 2}},
+    "shares, averaged": {"training": {"shard": True, "ema": 0.5}},
 }
 
 
@@ -87,6 +86,7 @@ def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> 
             assert one.optimiser.keys() == two.optimiser.keys()
 
 
+@pytest.mark.slow
 def test_one_is_killed_all_stop_and_a_resume_goes_on_in_any_number(tmp_path: Path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
     ended = together(2, [(TINY, run)], STOP1="kill", STEP1="5")  # after the checkpoint of step 3
