@@ -25,9 +25,11 @@ def demo(
     from regard import trainer
     from regard.cli.progress import watched
     from regard.data.pronunciations import held_out_words
+    from regard.heap import keep_heap
     from regard.metrics.evaluate import evaluate
     from regard.translator import Translator
 
+    keep_heap()
     run = out or _free(Path("runs") / "demo")
     typer.echo(
         "English spelling to sounds, from the CMU Pronouncing Dictionary that comes with this package.", err=True
