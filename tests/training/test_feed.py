@@ -1,56 +1,76 @@
-"""What the loop is fed: every batch once, in order, from any place, across epochs and blocks."""
+"""What the loop is fed, and how it is prepared ahead."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 import torch
 
-from regard.data import batches
+from regard.data.batches import epoch_batches
 from regard.data.corpus import EncodedPairs, FileCorpus, Side
-from regard.training.feed import Food, feed
-
-ACCUMULATE = 3
+from regard.training.feed import AHEAD, Food, ahead, feed
 
 
-@pytest.fixture
-def corpus(monkeypatch: pytest.MonkeyPatch) -> FileCorpus:
-    """Several blocks of several batches; each pair has an id of its own."""
-    for name, value in (("BLOCK", 40), ("CHUNK", 4), ("BATCHES", 1)):
-        monkeypatch.setattr(batches, name, value)
-    lengths = torch.arange(200, dtype=torch.int32) % 7 + 2
-    ids = torch.arange(200, dtype=torch.int32).repeat_interleave(lengths) + 4
-    return FileCorpus(EncodedPairs(Side.of(ids, lengths), Side.of(ids, lengths)))
+def corpus(count: int = 37) -> FileCorpus:
+    lengths = torch.tensor([2 + row % 5 for row in range(count)])
+    side = Side.of(torch.arange(4, 4 + int(lengths.sum())), lengths)
+    return FileCorpus(EncodedPairs(side, side))
 
 
-def taken(corpus: FileCorpus, steps: int, epoch: int = 0, batch: int = 0) -> list[Food]:
-    return list(islice(feed(corpus, 60, ACCUMULATE, 1, epoch, batch), steps))
+def places(food: Iterator[Food], count: int) -> list[tuple[int, int, list[list[int]]]]:
+    return [(each.epoch, each.batch, [rows.tolist() for rows in each.rows]) for each in islice(food, count)]
 
 
-def as_lists(food: Food) -> list[list[int]]:
-    return [rows.tolist() for rows in food.rows]
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_it_is_the_order_of_each_epoch_and_goes_on_from_any_place(accumulate: int) -> None:
+    pairs = corpus()
+    order = [[rows.tolist() for rows in epoch_batches(pairs.pairs, 30, 7, epoch)] for epoch in range(2)]
+    count = sum(-(-len(each) // accumulate) for each in order)
+    whole = places(feed(pairs, 30, accumulate, seed=7, epoch=0, batch=0), count)
+    for epoch in range(2):
+        assert [rows for at, _, step in whole if at == epoch for rows in step] == order[epoch]
+    for place in range(1, count):
+        epoch, batch, _ = whole[place - 1]
+        rest = places(feed(pairs, 30, accumulate, seed=7, epoch=epoch, batch=batch), count - place)
+        assert rest == whole[place:]
 
 
-def test_an_epoch_feeds_every_pair_once(corpus: FileCorpus) -> None:
-    order = batches.epoch_batches(corpus.pairs, 60, 1, 0)
-    assert len(order) % ACCUMULATE  # the last step of an epoch has fewer batches
-    steps = -(-len(order) // ACCUMULATE)
-    meals = taken(corpus, steps + 1)
-    assert [rows for food in meals[:-1] for rows in as_lists(food)] == [rows.tolist() for rows in order]
-    assert sorted(row for food in meals[:-1] for rows in as_lists(food) for row in rows) == list(range(200))
-    assert [food.batch for food in meals] == [*range(ACCUMULATE, len(order), ACCUMULATE), len(order), ACCUMULATE]
-    assert [food.epoch for food in meals] == [0] * steps + [1]
-    for food in meals:
-        for rows, batch in zip(food.rows, food.batches, strict=True):
-            assert batch.source.ids[:, 0].tolist() == (rows + 4).tolist()
+def test_real_tokens_are_counted() -> None:
+    for food in islice(feed(corpus(), 30, 2, seed=1, epoch=0, batch=0), 5):
+        assert food.targets == sum(batch.real_targets for batch in food.batches)
         assert food.tokens == food.targets + sum(int(batch.source.lengths.sum()) for batch in food.batches)
 
 
-def test_it_goes_on_from_any_step(corpus: FileCorpus) -> None:
-    meals = taken(corpus, 40)
-    for done, food in enumerate(meals[:-1], 1):
-        rest = taken(corpus, len(meals) - done, food.epoch, food.batch)
-        assert [(each.epoch, each.batch, as_lists(each)) for each in rest] == [
-            (each.epoch, each.batch, as_lists(each)) for each in meals[done:]
-        ]
+def test_ahead_gives_the_same_and_prepares_only_so_far() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    taken = ahead(numbers())
+    assert next(taken) == 0
+    time.sleep(0.3)
+    assert len(made) <= 1 + AHEAD + 1  # one used, so many ready, one in the hand
+    assert list(taken) == list(range(1, 20))
+
+
+def test_ahead_raises_what_making_raises_and_its_thread_ends_with_it() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("the disk is gone")
+
+    with pytest.raises(ValueError, match="the disk is gone"):
+        list(ahead(broken()))
+    taken = ahead(iter(range(1000)))
+    next(taken)
+    taken.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 5
+    while any(thread.name == "regard-batches" for thread in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
