@@ -28,6 +28,7 @@ QUIET = 10.0  # seconds between plain lines
 PERCENT = ("wer", "per", "exact", "bleu", "chrf")
 CURVED = ("wer", "bleu", "exact", "loss")  # the first of them that validation measured has a curve
 WIDE = 100  # columns of a terminal that has room for everything
+AT_ONCE = 1.0  # seconds between two signals that are one
 SHOWN_SAMPLES = 2  # of the samples of a checkpoint
 
 
@@ -233,17 +234,25 @@ def _numbers(event: Event) -> str:
 
 
 class _Signals:
-    """Remembers the first signal; the second does what it always does."""
+    """Remembers the first signal; the second does what it always does.
+
+    torchrun passes a signal on to processes that a terminal has sent it to already, so there two at once are one.
+    """
 
     def __init__(self) -> None:
-        self.received = 0
-        self.before = {number: signal.signal(number, self._first) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.received, self.at = 0, 0.0
+        self.before = {number: signal.signal(number, self._got) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def _first(self, number: int, frame: object) -> None:
-        self.received = number
+    def _got(self, number: int, frame: object) -> None:
+        if self.received:
+            if time.monotonic() - self.at < AT_ONCE and "RANK" in os.environ:
+                return
+            self.restore()
+            os.kill(os.getpid(), number)
+            return
+        self.received, self.at = number, time.monotonic()
         if is_first():
             sys.stderr.write("saving; once more to stop at once\n")
-        self.restore()
 
     def asked(self) -> bool:
         return self.received != 0
