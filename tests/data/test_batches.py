@@ -197,7 +197,7 @@ def test_pairs_are_dealt_to_other_blocks_in_another_epoch() -> None:
     first, second = together(0), together(1)
     assert first != second
     assert not any(rows in second for rows in first)
-    assert digest(epoch_batches(pairs, 90, 1, 0)) == "53b4d59c5c9cc959"
+    assert digest(epoch_batches(pairs, 90, 1, 0)) == "db17f9ecc362ef41"
 
 
 def test_a_block_holds_many_batches_however_large_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_a_block_holds_many_batches_however_large_they_are(monkeypatch: pytest.M
     pairs = text_like(20_000)
     order = epoch_batches(pairs, 1000, 1, 0)
     sizes = [len(order._batches(block)) for block in range(len(order._chunks))]
-    assert len(sizes) > 5
+    assert len(sizes) > 2
     assert min(sizes) >= 0.8 * module.BATCHES
 
 

@@ -25,15 +25,17 @@ def mix(*numbers: int) -> int:
 
 
 # In a small corpus few pairs share a source length, and a batch spans several: then it pays to sort within strips that
-# are that many lengths wide. In a large one a batch lies inside one length.
+# are that many lengths wide. In a larger one a batch lies inside one length; in one of more than a block it depends on
+# the batch, which many processes may share.
 STRIPS = (1, 2, 4, 8)
 LARGE = 100_000  # pairs
+
+WIDE = 1 << 21  # more than twice the most tokens a side may have
 
 # A corpus of more than a block is cut into blocks, and what follows is done in each as if it were all: so the first
 # batch comes at once, and memory does not grow with the corpus.
 BLOCK = 1 << 20  # pairs, or more where a batch is so large that a block would hold less than so many of them:
-BATCHES = 100
-WIDE = 1 << 31  # more than twice the longest
+BATCHES = 200
 CHUNK = 256  # neighbours that stay in one block: a disk is read in stretches
 
 
@@ -56,6 +58,7 @@ class Order(Sequence[Tensor]):
 
     def __init__(self, pairs: EncodedPairs, tokens_per_batch: int, seed: int, epoch: int) -> None:
         self.pairs, self.budget, self.seeds = pairs, tokens_per_batch, (seed, epoch)
+        self._is_small = len(pairs) <= BLOCK
         self._chunks = self._dealt()
         self._shapes: dict[int, Int[Tensor, "n 2"]] = {}
         self._made: tuple[int, list[Tensor]] = (-1, [])
@@ -109,23 +112,29 @@ class Order(Sequence[Tensor]):
         return torch.cat(found) if found else torch.empty(0, 2, dtype=torch.int64)
 
     def _counted(self, block: int) -> Int[Tensor, "n 2"]:
-        """For sizes pairs of the same two lengths are alike. A lone block may be sorted in several ways: it is made."""
-        if block not in self._shapes and len(self._chunks) == 1:
+        if block not in self._shapes and self._is_small:
             self._batches(block)
         elif block not in self._shapes:
-            kinds, counts = torch.unique(_key(*self._lengths(self._rows(block)), 1), return_counts=True)
-            self._shapes[block] = _fill(*_lengths_of(kinds), counts, self.budget)
+            _, self._shapes[block] = self._best(block)
         return self._shapes[block]
+
+    def _best(self, block: int) -> tuple[int, Int[Tensor, "n 2"]]:
+        """The strip with least padding, and the shapes it makes: for these, pairs of the same two lengths are alike."""
+        sources, targets = self._lengths(self._rows(block))
+        kinds, counts = torch.unique(sources * WIDE + targets, return_counts=True)
+        sources, targets = kinds // WIDE, kinds % WIDE
+        found = []
+        for strip in STRIPS:
+            places = _key(sources, targets, strip).argsort(stable=True)
+            found.append((strip, _fill(sources[places], targets[places], counts[places], self.budget)))
+        return min(found, key=lambda each: _padded(each[1]))
 
     def _batches(self, block: int) -> list[Tensor]:
         if self._made[0] != block:
-            is_lone = len(self._chunks) == 1
-            generator = torch.Generator().manual_seed(mix(*self.seeds, *([] if is_lone else [block])))
+            generator = torch.Generator().manual_seed(mix(*self.seeds, *([] if len(self._chunks) == 1 else [block])))
             rows = self._rows(block)
             shuffled = rows[torch.randperm(len(rows), generator=generator)]
-            strips = STRIPS if is_lone and len(rows) < LARGE else STRIPS[:1]
-            candidates = (self._cut(shuffled, strip) for strip in strips)
-            self._shapes[block], order = min(candidates, key=lambda found: int(found[0].prod(1).sum()))
+            self._shapes[block], order = self._cut(shuffled) if self._is_small else self._cut_large(shuffled, block)
             pieces = torch.split(order, self._shapes[block][:, 0].tolist())
             self._made = block, [pieces[place] for place in torch.randperm(len(pieces), generator=generator).tolist()]
         return self._made[1]
@@ -134,14 +143,20 @@ class Order(Sequence[Tensor]):
         rows = (self._chunks[block][:, None] * CHUNK + torch.arange(CHUNK)).flatten()
         return rows[rows < len(self.pairs)]
 
-    def _cut(self, rows: Tensor, strip: int) -> tuple[Int[Tensor, "n 2"], Tensor]:
+    def _cut(self, rows: Tensor) -> tuple[Int[Tensor, "n 2"], Tensor]:
         """The shapes of the batches that rows make when they are sorted by length, and the rows in that order."""
+        found, (sources, targets) = [], self._lengths(rows)
+        for strip in STRIPS if len(rows) < LARGE else STRIPS[:1]:
+            places = _key(sources, targets, strip).argsort(stable=True)
+            kinds, counts = torch.unique_consecutive((sources * WIDE + targets)[places], return_counts=True)
+            found.append((_fill(kinds // WIDE, kinds % WIDE, counts, self.budget), rows[places]))
+        return min(found, key=lambda each: _padded(each[0]))
+
+    def _cut_large(self, rows: Tensor, block: int) -> tuple[Int[Tensor, "n 2"], Tensor]:
+        """The same. Pairs alike in strip and target are sorted by source, so that the shapes are those counted."""
+        strip, shapes = self._best(block)
         sources, targets = self._lengths(rows)
-        places = _key(sources, targets, strip).argsort(stable=True)
-        sources, targets = sources[places], targets[places]
-        _, counts = torch.unique_consecutive(sources * WIDE + targets, return_counts=True)
-        lasts = counts.cumsum(0) - 1
-        return _fill(sources[lasts], targets[lasts], counts, self.budget), rows[places]
+        return shapes, rows[(_key(sources, targets, strip) * WIDE + sources).argsort(stable=True)]
 
     def _lengths(self, rows: Tensor) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
         source, target = self.pairs.source.lengths[rows], self.pairs.target.lengths[rows]
@@ -157,10 +172,8 @@ def _key(sources: Tensor, targets: Tensor, strip: int) -> Tensor:
     return strips * WIDE + targets * (1 - 2 * (strips % 2))
 
 
-def _lengths_of(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Source and target lengths of keys of strips that are one length wide."""
-    sources = (keys + WIDE // 2) // WIDE
-    return sources, (keys - sources * WIDE).abs()
+def _padded(shapes: Tensor) -> int:
+    return int(shapes.prod(1).sum())
 
 
 def _fill(sources: Tensor, targets: Tensor, counts: Tensor, budget: int) -> Int[Tensor, "n 2"]:
@@ -183,7 +196,7 @@ def real_share(pairs: EncodedPairs, batches: Order | list[Tensor]) -> float:
     """Real tokens / padded tokens over the batches of an epoch; 1.0 for no pairs."""
     real = int(pairs.source.lengths.sum() + pairs.target.lengths.sum())
     if isinstance(batches, Order):
-        padded = int(batches.shapes().prod(1).sum())
+        padded = _padded(batches.shapes())
     else:
         widths = (int(pairs.source.lengths[rows].max() + pairs.target.lengths[rows].max()) for rows in batches)
         padded = sum(len(rows) * width for rows, width in zip(batches, widths, strict=True))

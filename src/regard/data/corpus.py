@@ -64,6 +64,11 @@ class EncodedPairs:
     source: Side
     target: Side
 
+    @staticmethod
+    def mapped(folder: Path) -> EncodedPairs:
+        """From the files that `PairEncoder.on_disk` makes: of them, memory holds what the system has room for."""
+        return EncodedPairs(_map(folder, "source"), _map(folder, "target"))
+
     def __len__(self) -> int:
         """How many pairs."""
         return len(self.source.lengths)
@@ -156,7 +161,7 @@ class PairEncoder:
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
         folder = cached(key, FILES, lambda temporary: self._write(pairs, temporary, count_bad))
         left = Left(**json.loads((folder / "left.json").read_text(encoding="utf-8")))
-        return EncodedPairs(_map(folder, "source"), _map(folder, "target")), left
+        return EncodedPairs.mapped(folder), left
 
     def _write(self, pairs: Iterable[Pair], folder: Path, count_bad: Callable[[], int]) -> None:
         left = Left()
