@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 CONTRACTS := tests/models/test_contracts.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-train bench-decode clean
+.PHONY: help demo test test-slow lint bench bench-train bench-decode bench-gpu clean
 
 help:
 	@echo "make demo       builds .venv, trains on the built-in pronunciations, shows scores and samples"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench      times the start of each command, a check of a million pairs"
 	@echo "make bench-train  installs the peers, times a training step beside theirs, ragged text, attention: half an hour"
 	@echo "make bench-decode  installs the peers, times decoding beside them: an hour"
+	@echo "make bench-gpu  times training and decoding on a GPU (CUDA): half an hour"
 	@echo "make clean      removes .venv and caches; leaves runs/ alone"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 
@@ -47,6 +48,9 @@ bench-train: .venv/.peers
 
 bench-decode: .venv/.peers
 	$(BIN)/python benchmarks/decode.py
+
+bench-gpu: .venv/.ready
+	$(BIN)/python benchmarks/gpu.py --json bench-gpu.json
 
 clean:
 	rm -rf .venv .coverage .coverage.* htmlcov dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

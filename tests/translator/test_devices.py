@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,9 @@ import regard.device
 from accelerator import GPU, Accelerator, There
 from regard.cli import app
 from regard.config import Settings, merge
+from regard.decoding import Alternatives
+from regard.decoding.filters import Forbidden
+from regard.decoding.interface import Moment
 from regard.errors import UsageError
 from regard.translator import Request, Translator
 from regard.translator.translator import Mates
@@ -110,6 +114,25 @@ def test_requests_are_met_where_the_model_lies(settings: Settings, strength: flo
     for options in ({"beam": 4, "prefix_strength": strength}, {"strategy": "alternatives", "n_best": 2}):
         asked = [each for each in ASKED if options.get("beam") or not each.required]
         assert answers_there(translator, asked, **options) == answers(translator, asked, **options)
+
+
+def test_a_forbidden_phrase_that_ends_a_word_is_forbidden_where_the_search_computes() -> None:
+    def left(device: torch.device) -> list[list[float]]:
+        history, sentence = torch.tensor([[3, 4], [4, 4]], device=device), torch.tensor([0, 1], device=device)
+        phrases = Forbidden([[(3, 4)], [(4,)]], frozenset({5}), device)
+        return phrases(torch.zeros(2, 7, device=device), Moment(history, sentence)).tolist()
+
+    with Accelerator():
+        found = left(GPU)
+    assert found == left(torch.device("cpu")) == 2 * [[-inf] * 5 + [0.0, -inf]]
+
+
+def test_an_alternative_to_the_only_symbol_is_looked_for_where_the_search_computes() -> None:
+    with Accelerator():
+        place = torch.zeros(2, dtype=torch.int64, device="cuda")
+        ids, lead = Alternatives(1, place)._pick(torch.zeros(2, 1, device=GPU), Moment(place.view(2, 1), place))
+        assert ids.device == lead.device == GPU
+    assert lead.tolist() == [inf, inf]
 
 
 @pytest.mark.parametrize("average", ["probabilities", "log_probabilities"])
