@@ -179,8 +179,7 @@ class _Search:
         self._narrow(table.sentence, (bound - bar).abs().nan_to_num(torch.inf))
         going_on = ~stuck & (bound > bar)
         if not bool(going_on.all()):
-            table.keep(going_on)
-            rows = rows[going_on]
+            rows = rows[table.keep(going_on)]
         return rows
 
 

@@ -67,12 +67,19 @@ class Table:
         self.last, self.total = token, total
         return rows
 
-    def keep(self, going_on: Bool[Tensor, " A"]) -> None:
-        """The other sentences leave."""
+    def keep(self, going_on: Bool[Tensor, " A"]) -> Int[Tensor, " A2"]:
+        """The other sentences leave, and the last lines take the places of theirs. Returns each line's old place.
+
+        So a state that goes along moves at most one sentence for each that leaves.
+        """
+        staying = going_on.nonzero().view(-1)
+        order = torch.arange(len(staying), device=going_on.device)
+        order[~going_on[: len(order)]] = staying[staying >= len(order)]
         for name in ("sentence", "limit", "last", "total", "history", "values", "covered", "attended"):
             column = getattr(self, name)
             if column is not None:
-                setattr(self, name, column[going_on])
+                setattr(self, name, column[order])
+        return order
 
     def hypotheses(
         self, line: Int[Tensor, " N"], place: Int[Tensor, " N"], ranking: Ranking, eos: Float[Tensor, " N"] | None

@@ -96,8 +96,7 @@ class _Walk:
         rows = table.extend(self.places.expand(shape), token, table.total.masked_fill(ends | cut, -torch.inf), values)
         going_on = (table.total > -torch.inf).any(1)
         if not bool(going_on.all()):
-            table.keep(going_on)
-            rows = rows[going_on]
+            rows = rows[table.keep(going_on)]
         return rows
 
     def results(self) -> list[Found]:
