@@ -193,3 +193,13 @@ def test_a_step_without_a_number_is_not_applied(spoil: float) -> None:
     assert not outcome.applied
     assert not outcome.overflow
     assert all(torch.equal(tensor, before[name]) for name, tensor in stepper.tensors().items())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+def test_a_compiled_step_is_the_step() -> None:
+    plain, compiled = model(drop=0.0).float(), model(drop=0.0).float()
+    one = Stepper(plain, training()).step([BATCH], 0, rate=1e-3)
+    two = Stepper(compiled, training(compile=True)).step([BATCH], 0, rate=1e-3)
+    assert two.loss == pytest.approx(one.loss, rel=1e-5)
+    assert two.gradient == pytest.approx(one.gradient, rel=1e-4)

@@ -142,3 +142,14 @@ def test_rows_are_shared_out_without_loss(size: int, count: int) -> None:
     shares = [range(count)[World(rank, size).rows(count)] for rank in range(size)]
     assert [row for share in shares for row in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.slow
+def test_processes_with_another_version_or_other_pairs_are_named(tmp_path: Path) -> None:
+    ended = together(2, [(TINY, tmp_path / "run")], STOP1="differ")
+    assert [code for code, _ in ended] == [2, 2], ended
+    for rank, (_, said) in enumerate(ended):
+        assert "all processes need the same version of regard" in said
+        assert "others than process 0 have processes 1" in said
+        assert f"this is process {rank}" in said
+    assert not (tmp_path / "run").exists()

@@ -48,7 +48,7 @@ def plain(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) ->
 
 def product_with(weight: Float[Tensor, "M K"]) -> Callable[[Tensor], Tensor]:
     """x -> x W^T, for one weight and many x: it is laid out once. No gradient."""
-    if not _suits(weight):
+    if not _suits(weight) or torch.compiler.is_compiling():
         return lambda x: x @ weight.T
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
     return lambda x: _product(x, packed, None)
