@@ -19,7 +19,7 @@ help:
 	@echo "make bench      times the start of each command, a check of a million pairs"
 	@echo "make bench-train  installs the peers, times a training step beside theirs, ragged text, attention: half an hour"
 	@echo "make bench-decode  installs the peers, times decoding beside them: an hour"
-	@echo "make bench-gpu  times training and decoding on a GPU (CUDA): half an hour"
+	@echo "make bench-gpu  times training and decoding on a GPU (CUDA)"
 	@echo "make clean      removes .venv and caches; leaves runs/ alone"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 

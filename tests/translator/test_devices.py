@@ -107,8 +107,7 @@ def test_each_model_answers_where_it_lies(model: str) -> None:
     assert answers_there(translator, LINES, beam=2) == answers(translator, LINES, beam=2)
 
 
-@pytest.mark.parametrize("settings", [{}, PIECES], ids=["symbols", "pieces"])
-@pytest.mark.parametrize("strength", [1.0, 0.5])
+@pytest.mark.parametrize(("settings", "strength"), [({}, 1.0), (PIECES, 0.5)], ids=["symbols", "pieces"])
 def test_requests_are_met_where_the_model_lies(settings: Settings, strength: float) -> None:
     translator = brief(settings)
     for options in ({"beam": 4, "prefix_strength": strength}, {"strategy": "alternatives", "n_best": 2}):
