@@ -36,6 +36,7 @@ from torch import Tensor
 from regard.config import Model, Training
 from regard.data.tokens import Batch, Tokens
 from regard.device import choose_device, choose_precision, describe, set_products
+from regard.errors import UsageError
 from regard.models import build
 from regard.text.tokenizer import BOS, EOS
 from regard.text.vocabulary import SPECIALS
@@ -307,7 +308,11 @@ def show_decoding(rows: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """All parts asked for; what is done is written as it goes."""
     options = parse()
-    device, setting = choose_device(options.device, asked="--device "), TOY if options.toy else PAPER
+    try:
+        device = choose_device(options.device, asked="--device ", fix="--toy --device cpu shows that all of it runs")
+    except UsageError as error:
+        raise SystemExit(f"error: {error}") from None
+    setting = TOY if options.toy else PAPER
     precision = choose_precision("bfloat16", device)
     set_products(settings_of(precision, compiled=False))
     name = describe(device, precision, settings_of(precision, compiled=False))
