@@ -196,7 +196,7 @@ def test_a_step_without_a_number_is_not_applied(spoil: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore")  # those of the compiler itself
 def test_a_compiled_step_is_the_step() -> None:
     plain, compiled = model(drop=0.0).float(), model(drop=0.0).float()
     one = Stepper(plain, training()).step([BATCH], 0, rate=1e-3)

@@ -177,9 +177,8 @@ class _Screen(Screen):
 
     def __init__(self, console: Console, run: Path) -> None:
         super().__init__(console, run)
-        quiet = {"recipe": lambda event: None, "checkpoint": lambda event: None}
         self.shown |= {
-            **quiet,
+            **dict.fromkeys(("recipe", "data", "forecast", "checkpoint", "samples"), _not_shown),
             "start": self._begin,
             "end": lambda event: self.close(),
             "planned": self._planned,
@@ -196,8 +195,7 @@ class _Screen(Screen):
             self._say(event["text"])
 
     def _begin(self, event: Event) -> None:
-        self.steps = event["steps"]
-        self._open_bar()
+        self.steps = event["steps"]  # the bar comes with the first step
 
     def _planned(self, event: Event) -> None:
         tried = event["probe"]
@@ -222,3 +220,7 @@ class _Screen(Screen):
         values, metric = event["values"], event["metric"]
         numbers = ", ".join(f"{name} {values[name]:.3f}" for name in dict.fromkeys((metric, "loss")))
         self._say(f"  {numbers}, {event['seconds']:.0f} s")
+
+
+def _not_shown(event: Event) -> None:
+    pass
