@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from regard.errors import RegardError
 
-_BLOCK = 128  # columns looked at as one, in long rows
+_BLOCK = 64  # columns looked at as one, in long rows
 _LONG_ROW = 1024  # columns from which on two stages were measured to be faster than one
+_FEW = 2**15  # numbers below which one stage was measured to be faster however long the rows are
 
 
 class LogSoftmax:
@@ -71,7 +72,7 @@ def _topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`torch.topk`; for long rows the same values in two stages: only the best blocks can hold the best columns."""
     rows, width = values.shape
     blocks = width // _BLOCK
-    if width < _LONG_ROW or 4 * count > blocks:
+    if width < _LONG_ROW or values.numel() < _FEW or 4 * count > blocks:
         top, columns = values.topk(count, dim=1)
         return top, columns
     body = values[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK)

@@ -77,7 +77,8 @@ class Written:
     def grow(self, hypotheses: int) -> Written:
         """With slots for one more position, each of them one hypothesis's own."""
         slots, room = self.slots + hypotheses, self.pairs.shape[4]
-        pairs = self.pairs if slots <= room else self._copy(max(2 * room, slots))
+        widens = hypotheses > 1 and self.mask is None  # soon full, and there is little to copy yet
+        pairs = self._copy(max(2 * room, slots)) if slots > room or widens else self.pairs
         return Written(pairs, (*self.widths, hypotheses), slots, self._grown_mask(hypotheses))
 
     def _copy(self, room: int) -> Tensor:

@@ -47,7 +47,7 @@ def _attend(attention: Attention, y: Tensor, shape: torch.Size, mask: Tensor | N
         query, key = attention.relative.turn(query), attention.relative.turn(key)
         bias = attention.relative.bias(query, 0, shape[1])
         mask = mask if bias is None else bias if mask is None else bias + mask
-    mixed = attend(query, key, value, mask, attention.factor)
+    mixed = attend(query, key, value, mask)
     return mixed.transpose(1, 2).reshape(len(y), -1)
 
 

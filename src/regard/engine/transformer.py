@@ -17,7 +17,7 @@ from torch.nn import functional
 from regard.attention.attend import SHORT
 from regard.engine.cache import BLOCK, Source, State, Turn, Written
 from regard.engine.linear import Linear
-from regard.engine.weights import Attention, Block, Embed, norm_of, why_not
+from regard.engine.weights import Attention, Block, Embed, factor, norm_of, why_not
 from regard.errors import UsageError
 from regard.models.interface import Memory
 from regard.models.transformer import DecoderBlock, TransformerDecoder
@@ -48,7 +48,9 @@ class Engine:
         self.blocks = [Block.of(block) for block in modules]
         self.heads = modules[0].attention.heads
         self.head_size = decoder.output.in_features // self.heads
-        self.source = Linear([layer for block in modules for layer in (block.look.key, block.look.value)])
+        looks = [block.look for block in modules]
+        scales = [scale for look in looks for scale in (factor(look), 1.0)]
+        self.source = Linear([layer for look in looks for layer in (look.key, look.value)], scales)
         self.norm = norm_of(decoder.norm)
         self.output = Linear((decoder.output,))
 
@@ -107,14 +109,14 @@ class _Step:
             mask = self._with_distances(attention, entered, mask)
         split = entered.view(self.sentences, self.hypotheses, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         kept.new.copy_(split[1:])
-        return self._join(attend(split[0], *kept.own, mask, attention.factor))
+        return self._join(attend(split[0], *kept.own, mask))
 
     def _look(self, attention: Attention, y: Tensor, kept: Kept) -> Tensor:
         """The hypotheses of a sentence to its source."""
         query = attention.enter(y).view(self.sentences, self.hypotheses, self.heads, -1).transpose(1, 2)
         if not self.watch:
-            return self._join(attend(query, *kept.source, self.source.mask, attention.factor))
-        mixed, weights = attend_watched(query, *kept.source, self.source.mask, attention.factor)
+            return self._join(attend(query, *kept.source, self.source.mask))
+        mixed, weights = attend_watched(query, *kept.source, self.source.mask)
         self.weights.append(weights)
         return self._join(mixed)
 
@@ -152,12 +154,11 @@ def attend(
     key: Float[Tensor, "A H S K"],
     value: Float[Tensor, "A H S K"],
     mask: Tensor | None,
-    factor: float,
 ) -> Float[Tensor, "A H W K"]:
     """The mean of the values: one call for few queries, or many keys; else two products, which were measured faster."""
     if len(query) * query.shape[2] >= MANY and key.shape[2] <= SHORT:
-        return attend_watched(query, key, value, mask, factor)[0]
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=factor)
+        return attend_watched(query, key, value, mask)[0]
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
 
 
 def attend_watched(
@@ -165,9 +166,8 @@ def attend_watched(
     key: Float[Tensor, "A H S K"],
     value: Float[Tensor, "A H S K"],
     mask: Tensor | None,
-    factor: float,
 ) -> tuple[Float[Tensor, "A H W K"], Float[Tensor, "A H W S"]]:
     """The same, with its weights."""
-    scores = (query * factor) @ key.transpose(2, 3)
+    scores = query @ key.transpose(2, 3)
     weights = (scores if mask is None else scores.add_(mask)).softmax(3)
     return weights @ value, weights

@@ -72,20 +72,25 @@ class Embed:
 @dataclass(frozen=True)
 class Attention:
     """One multi-head attention. `enter` is all that reads the block's own features: queries, keys and values in one
-    product, or the queries alone where keys and values come from a source."""
+    product, or the queries alone where keys and values come from a source. Keys are made times the factor of the score,
+    once, so that no score has to be."""
 
     enter: Linear
     leave: Linear
     heads: int
-    factor: float
     relative: Relative | None
 
     @staticmethod
     def of(attention: MultiHeadAttention, to_itself: bool) -> Attention:
         """From the module."""
-        reads = (attention.query, attention.key, attention.value) if to_itself else (attention.query,)
-        factor = cast(float, attention.attend.score.factor)
-        return Attention(Linear(reads), Linear((attention.output,)), attention.heads, factor, attention.relative)
+        reads = (attention.query, attention.key, attention.value)
+        enter = Linear(reads, (1.0, factor(attention), 1.0)) if to_itself else Linear((attention.query,))
+        return Attention(enter, Linear((attention.output,)), attention.heads, attention.relative)
+
+
+def factor(attention: MultiHeadAttention) -> float:
+    """What a score is the product times."""
+    return cast(float, attention.attend.score.factor)
 
 
 class Inner:
@@ -94,15 +99,15 @@ class Inner:
     def __init__(self, network: FeedForward) -> None:
         self.widen = Linear((network.widen, *([network.gate] if network.gate else [])))
         self.gated = network.gate is not None
-        self.activation: Function = torch.relu_ if network.activation == "relu" else ACTIVATIONS[network.activation]
+        self.is_relu = network.activation == "relu"
+        self.activation: Function = ACTIVATIONS[network.activation]
         self.narrow = Linear((network.narrow,))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features [R, D] to the inner ones [R, F], which `narrow` reads."""
-        inner = self.widen(x)
         if not self.gated:
-            return self.activation(inner)
-        inner, gate = inner.chunk(2, dim=1)
+            return self.widen.relu(x) if self.is_relu else self.activation(self.widen(x))
+        inner, gate = self.widen(x).chunk(2, dim=1)
         return self.activation(inner) * gate
 
 
@@ -114,7 +119,7 @@ class Around:
         self.norm_first = residual.norm_first
 
     def __call__(self, x: Tensor, part: Function, leave: Linear) -> Tensor:
-        """Writes in x."""
+        """May write in x."""
         if self.norm_first:
             return leave.add_to(x, part(self.norm(x) if self.norm else x))
         x = leave.add_to(x, part(x))
