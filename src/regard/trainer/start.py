@@ -39,14 +39,15 @@ def train(settings: Settings, run: Path, listener: Listener = SILENT, *, dry_run
     data, before anything is written; TrainingError if the loss is lost.
     """
     with joined() as world:
-        if world.share(lambda: b"yes" if _is_restarted(run) else b""):
-            return _resume(run, world, listener)
+        restarts = sum(world.gather(float(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
+        if world.share(lambda: b"yes" if _is_of_this_launch(run, restarts) else b""):
+            return None if (run / MANIFEST).exists() else _resume(run, world, listener)
         job = Job.from_bytes(world.share(lambda: _planned(settings, run, listener).to_bytes()))
         setup = set_up(job, world)
         if "tokens_per_batch" not in settings.get("data", {}):
             setup = fitted(setup)
         if world.is_first:
-            expected = forecast(setup, run)
+            expected = {**forecast(setup, run), "launch": _launch()}
             listener.tell(expected)
         if dry_run:
             return None
@@ -67,9 +68,22 @@ def resume(run: Path, listener: Listener = SILENT) -> None:
         _resume(run, world, listener)
 
 
-def _is_restarted(run: Path) -> bool:
-    """Whether torchrun started this again after a failure, and there is a run to go on with."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and (run / RECIPE).exists()
+def _is_of_this_launch(run: Path, restarts: float) -> bool:
+    """Whether torchrun started this command before, and there is a run to go on with.
+
+    A machine that joins or leaves starts all processes anew and counts no restart: then the launch has a name.
+    """
+    if not (run / RECIPE).exists():
+        return False
+    launch = _launch()
+    began = next((event for event in Journal(run).read_machine() if event["event"] == "forecast"), {})
+    return restarts > 0 or (launch is not None and launch == began.get("launch"))
+
+
+def _launch() -> str | None:
+    """What torchrun --rdzv-id names; None without."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name == "none" else name
 
 
 def _planned(settings: Settings, run: Path, listener: Listener) -> Job:

@@ -47,8 +47,12 @@ class Journal:
 
     def read(self) -> list[Event]:
         """The events of metrics.jsonl with their times; a last line that a dead run left half is passed over."""
-        times = {(event["event"], event.get("step")): event for event in _events(self.machine)}
+        times = {(event["event"], event.get("step")): event for event in self.read_machine()}
         return [{**event, **times.get((event["event"], event.get("step")), {})} for event in _events(self.path)]
+
+    def read_machine(self) -> list[Event]:
+        """The events of machine.jsonl."""
+        return list(_events(self.machine))
 
     def rewind(self, step: int | None) -> None:
         """Forgets what happened after `step` (None: before a first checkpoint), for a resumed run says it again."""

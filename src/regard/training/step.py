@@ -21,7 +21,7 @@ from regard.models.interface import EncoderDecoder
 from regard.training.loss import Loss
 from regard.training.optimiser import OPTIMISERS, clip_gradients, optimiser_tensors, restore_optimiser
 from regard.training.parallel import in_parallel, last_of_step, like, whole
-from regard.training.world import ALONE, World
+from regard.training.world import ALONE, World, together
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -158,7 +158,7 @@ class Stepper:
         # data-parallel processes take the mean of their gradients, and this is to be the sum
         weight = self.world.size / targets if counts else 0.0
         try:
-            with part_of_batch(rows.start, len(batch.source.ids)):
+            with together(), part_of_batch(rows.start, len(batch.source.ids)):
                 with self._autocast():
                     loss = self.loss(part.to(self.device), self.training.label_smoothing)
                 self.scaler.scale(loss * weight).backward()
@@ -184,11 +184,17 @@ class Stepper:
             self.averages[name].lerp_(tensor.detach(), 1.0 - self.training.ema)
 
     def judged(self) -> EncoderDecoder:
-        """The model that is validated, on the CPU: with the moving averages where there are some."""
+        """The model that is validated, on the CPU: with the moving averages where there are some.
+
+        With sharded weights every process must ask, and the first one alone gets them.
+        """
         if self.plain is None:
             return self.model
-        weights = {name: whole(self.averages.get(name, tensor)) for name, tensor in self.model.state_dict().items()}
-        self.plain.load_state_dict(weights)
+        weights = self._kept(
+            {name: self.averages.get(name, tensor) for name, tensor in self.model.state_dict().items()}
+        )
+        if self.world.is_first:
+            self.plain.load_state_dict(weights)
         return self.plain
 
     def scale(self) -> dict[str, float]:
@@ -196,14 +202,21 @@ class Stepper:
         return {name: float(value) for name, value in self.scaler.state_dict().items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """As they are trained, on the CPU. With sharded weights every process must ask."""
-        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
+        """As they are trained, on the CPU of the first process. With sharded weights every process must ask."""
+        return self._kept(self.model.state_dict())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's, and the moving averages: what a checkpoint holds beside weights."""
-        kept = optimiser_tensors(self.optimiser, self.model)
-        kept |= {name + AVERAGED: tensor for name, tensor in self.averages.items()}
-        return {name: whole(tensor) for name, tensor in kept.items()}
+        """The optimiser's, and the moving averages: what a checkpoint holds beside weights. As `weights`."""
+        named = optimiser_tensors(self.optimiser, self.model)
+        return self._kept(named | {name + AVERAGED: tensor for name, tensor in self.averages.items()})
+
+    def _kept(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        kept: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            complete = whole(tensor)  # the others give their shares
+            if self.world.is_first:
+                kept[name] = complete
+        return kept
 
     def restore(self, tensors: Mapping[str, Tensor], scale: Mapping[str, float]) -> None:
         """Takes back what `tensors` gave, and the loss scale."""

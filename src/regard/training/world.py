@@ -48,7 +48,7 @@ class World:
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
-        with _together():
+        with together():
             dist.all_reduce(total)
         return [float(value) for value in total]
 
@@ -162,18 +162,21 @@ def _here() -> World:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """A process that is gone closes its connections: then nothing can be done together any more."""
+def together() -> Iterator[None]:
+    """A process that is gone closes its connections: nothing can be done together any more, and Elsewhere says so."""
     try:
         yield
     except RuntimeError as error:
+        words = str(error)
+        if not any(name in words.lower() for name in ("gloo", "nccl", "connection", "socket")):
+            raise
         raise Elsewhere(
-            f"another process is gone: {str(error).split(chr(10))[0]}",
+            f"another process is gone: {words.split(chr(10))[0][:200]}",
             fix="go on with the same command and --resume; the last checkpoint is intact",
         ) from None
 
 
 def _broadcast(tensor: Tensor) -> Tensor:
-    with _together():
+    with together():
         dist.broadcast(tensor, src=0)
     return tensor
