@@ -1,5 +1,5 @@
-"""A training step of ours beside torch.nn.Transformer's, Hugging Face's and x-transformers'; ragged text; attention's
-memory.
+"""A training step of ours beside torch.nn.Transformer's, Hugging Face's, x-transformers', JoeyNMT's, eole's and
+OpenNMT-py's; ragged text; attention's memory.
 
     python benchmarks/train.py [--shape tiny small base] [--peers NAME ...] [--rounds 7] [--threads 2] [--json FILE]
     python benchmarks/train.py --part steps                  # or ragged, memory, precision
@@ -11,7 +11,7 @@ ragged     log-normal lengths (median 20, sigma 0.5): our batches beside batches
 memory     attention forward and backward over long sequences: benchmarks/attention_memory.py.
 precision  the step in bfloat16 (autocast) beside float32.
 
-Peers need `pip install 'regard[peers]'`; those missing are named, and so are those no contender was written for.
+Peers need `pip install 'regard[peers]'`; JoeyNMT, eole and OpenNMT-py what the table says where they are missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from attention_memory import measure as measure_memory
 from peers.report import environment, write
 from peers.rounds import Call, Times, interleave, ratios, spread
-from peers.steps import CASES, MAKERS, NOT_HERE, Case, Step, maker, operations, product, regard
+from peers.steps import ALONE, CASES, MAKERS, Case, Step, maker, operations, product, regard
 
 from regard.data.batches import epoch_batches, real_share
 from regard.data.corpus import EncodedPairs, Side
@@ -52,12 +52,12 @@ def parse() -> argparse.Namespace:
 def steps(case: Case, names: list[str], rounds: int) -> dict[str, object]:
     """The table of one shape; ours first, whoever else is asked for."""
     found: dict[str, Step] = {}
-    missing = dict(NOT_HERE)
+    missing: dict[str, str] = {}
     for name in dict.fromkeys(["regard", *names]):
         try:
             found[name] = maker(name)(case)
         except ImportError as error:
-            missing[name] = str(error)
+            missing[name] = "; it ".join(filter(None, [str(error), ALONE.get(name)]))
     calls = {name: step_call(step, case) for name, step in found.items()}
     multiply, flops = product(case)
     calls["product"] = Call(multiply, multiply)

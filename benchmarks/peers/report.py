@@ -11,7 +11,7 @@ from pathlib import Path
 
 from peers.rounds import Times, ratios, spread
 
-PACKAGES = ("regard", "torch", "ctranslate2", "transformers", "x-transformers")
+PACKAGES = ("regard", "torch", "ctranslate2", "transformers", "x-transformers", "joeynmt", "eole", "OpenNMT-py")
 
 
 def environment(options: argparse.Namespace) -> dict[str, object]:

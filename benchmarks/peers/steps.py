@@ -2,8 +2,8 @@
 
 A maker gets a case and gives a function from a batch to one step: forward, loss with label smoothing 0.1, backward,
 gradient clipping, optimiser. All use torch's fused Adam. Weights are each library's own fresh ones; their blocks differ
-in what dropout is put on (ours and Marian's: on what joins the residual stream; nn.Transformer's: on attention weights
-and inside the feed-forward network as well).
+in what dropout is put on (ours and Marian's: on what joins the residual stream; nn.Transformer's, JoeyNMT's, eole's and
+OpenNMT-py's: on attention weights and inside the feed-forward network as well).
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ MAKERS: dict[str, str] = {  # a function of a file of this folder
     "torch.nn.Transformer": "steps:reference",
     "transformers": "marian:step",
     "x-transformers": "xt:step",
+    "joeynmt": "joey:step",
+    "eole": "eole_step:step",
+    "OpenNMT-py": "onmt_step:step",
 }
-NOT_HERE = {  # name of the distribution: why no contender was written
-    "joeynmt": "some forty packages, an old protobuf among them",
-    "OpenNMT-py": "pins torch < 2.3",
-    "eole": "some fifty packages, spacy among them",
+ALONE = {  # those that `regard[peers]` leaves out: why, and what gets them
+    "joeynmt": "wants protobuf < 3.21, so an environment of its own: pip install joeynmt importlib-metadata",
+    "eole": "wants protobuf 7.36 and some fifty packages, spacy among them; its training alone needs few:"
+    " pip install --no-deps eole pyonmttok",
+    "OpenNMT-py": "wants torch < 2.3, yet trains with newer ones: pip install --no-deps OpenNMT-py pyonmttok"
+    " fasttext-wheel, and pip install spacy configargparse pyahocorasick",
 }
 
 
