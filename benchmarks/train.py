@@ -2,6 +2,7 @@
 OpenNMT-py's; ragged text; attention's memory.
 
     python benchmarks/train.py [--shape tiny small base] [--peers NAME ...] [--rounds 7] [--threads 2] [--json FILE]
+    python benchmarks/train.py --part steps --threads 1 --clock processor    # on a machine that others use as well
     python benchmarks/train.py --part steps                  # or ragged, memory, precision
 
 steps      forward, loss, backward, clipping, Adam; float32, dropout 0.1, full batches of the same ids, A B C, C B A.
@@ -24,7 +25,7 @@ from pathlib import Path
 import torch
 from attention_memory import measure as measure_memory
 from peers.report import environment, write
-from peers.rounds import Call, Times, interleave, ratios, spread
+from peers.rounds import CLOCKS, Call, Times, interleave, ratios, spread
 from peers.steps import ALONE, CASES, MAKERS, Case, Step, maker, operations, product, regard
 
 from regard.data.batches import epoch_batches, real_share
@@ -45,11 +46,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
-def steps(case: Case, names: list[str], rounds: int) -> dict[str, object]:
+def steps(case: Case, names: list[str], rounds: int, clock: str) -> dict[str, object]:
     """The table of one shape; ours first, whoever else is asked for."""
     found: dict[str, Step] = {}
     missing: dict[str, str] = {}
@@ -61,7 +63,7 @@ def steps(case: Case, names: list[str], rounds: int) -> dict[str, object]:
     calls = {name: step_call(step, case) for name, step in found.items()}
     multiply, flops = product(case)
     calls["product"] = Call(multiply, multiply)
-    times = interleave(calls, rounds, longest=math.inf)
+    times = interleave(calls, rounds, longest=math.inf, clock=clock)
     total = operations(case)
     print(f"\n{case.shape.name}: {case.pairs} x ({case.source}, {case.target}), {total / 1e9:.1f} GFLOP a step")
     return {"missing": missing, "operations": total, "contenders": table(times, case, total, flops, missing)}
@@ -154,7 +156,7 @@ def main() -> None:
     results: dict[str, object] = {"environment": environment(options)}
     cases = [CASES[name] for name in options.shape]
     for case in cases if "steps" in options.part else []:
-        results[case.shape.name] = steps(case, options.peers, options.rounds)
+        results[case.shape.name] = steps(case, options.peers, options.rounds, options.clock)
         write(options.json, results)
     if "ragged" in options.part:
         results["ragged"] = ragged(options.rounds)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 REST = 0.25  # seconds before a slice
 SLICE = 0.3  # seconds that a slice lasts at least, by repeating short calls
 LONG = 1.0  # seconds from which on a call is not repeated for warming; `brief` is
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 TOO_LONG = 30.0  # seconds; a contender whose call takes longer is named and left out
 
 
@@ -43,15 +44,18 @@ class Spread(NamedTuple):
     high: float
 
 
-def interleave(calls: Mapping[str, Call], rounds: int, longest: float = TOO_LONG) -> Times:
-    """The first call of each warms it up and says how often a slice repeats it. The first contender always stays."""
+def interleave(calls: Mapping[str, Call], rounds: int, longest: float = TOO_LONG, clock: str = "wall") -> Times:
+    """The first call of each warms it up and says how often a slice repeats it. The first contender always stays.
+
+    `clock`: `processor` counts the time of this process alone: for one thread on a machine that others use as well.
+    """
     first = {name: _first(call) for name, call in calls.items()}
     others = list(calls)[1:]
     times = Times(too_long={name: first[name] for name in others if first[name] > longest})
     times.seconds = {name: [] for name in calls if name not in times.too_long}
     for number in range(rounds):
         for name in order(list(times.seconds), number):
-            times.seconds[name].append(_slice(calls[name], first[name]))
+            times.seconds[name].append(_slice(calls[name], first[name], clock))
     return times
 
 
@@ -76,14 +80,14 @@ def _first(call: Call) -> float:
     return min(taken, _seconds(call.run)) if taken < 5 * LONG else taken
 
 
-def _slice(call: Call, first: float) -> float:
+def _slice(call: Call, first: float, clock: str) -> float:
     time.sleep(REST)
     (call.run if first < LONG else call.brief)()
     count = max(1, math.ceil(SLICE / first))
-    return _seconds(lambda: [call.run() for _ in range(count)]) / count
+    return _seconds(lambda: [call.run() for _ in range(count)], clock) / count
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _seconds(run: Callable[[], object], clock: str = "wall") -> float:
+    started = CLOCKS[clock]()
     run()
-    return time.perf_counter() - started
+    return CLOCKS[clock]() - started
