@@ -7,8 +7,9 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 # Half of the tests: each part with each option, and what goes on in other processes. Counting coverage would double
 # their time and find next to nothing new.
-UNCOUNTED := tests/models tests/engine tests/layers tests/attention $(addprefix tests/training/test_,kills.py power_loss.py \
-  world.py) tests/cli/test_translate_parts.py tests/translator/test_devices.py $(wildcard tests/test_benchmarks_*.py)
+UNCOUNTED := tests/models tests/engine tests/layers tests/attention tests/decoding \
+  $(addprefix tests/training/test_,kills.py power_loss.py world.py) tests/text/test_report.py \
+  tests/cli/test_translate_parts.py tests/translator/test_devices.py $(wildcard tests/test_benchmarks_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint bench bench-train bench-decode bench-gpu clean

@@ -8,9 +8,8 @@ for all whose format can hold them. Before a shape is timed, its answers are com
 stop the run. Printed are medians over the rounds and the median of same-round ratios with its ends; above 1 ours is
 faster. Peers need `pip install 'regard[peers]'`; those missing are named.
 
-Not here, because they do not install beside the others: JoeyNMT (some forty packages, an old protobuf among them; it
-has no cache, as `rerun`), OpenNMT-py (newer ones pin torch < 2.3, older ones CTranslate2 3) and eole (some fifty
-packages, spacy among them).
+Not here: JoeyNMT (it has no cache, as `rerun`), OpenNMT-py and eole. They train beside ours in train.py, each installed
+in its own way.
 """
 
 from __future__ import annotations
