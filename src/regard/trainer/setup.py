@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -95,15 +96,27 @@ def _require_enough_rows(setup: Setup) -> None:
 
 
 def _measured(setup: Setup) -> Setup:
-    free, recipe = free_bytes(setup.device), setup.job.recipe
-    if free is None:
+    """Processes cut a batch into as many pieces each: all go by what the first one measured, and the least room."""
+    room, world, footprint = _room(setup), setup.world, None
+    if world.is_first and room is not None:
+        recipe = setup.job.recipe
+        tokens = recipe.data.tokens_per_batch // world.size
+        footprint = measure(setup.model, recipe.training, setup.precision, setup.longest(), tokens, room)
+    found = json.loads(world.share(lambda: json.dumps(footprint and asdict(footprint)).encode()))
+    rooms = world.gather(-1.0 if room is None else room)
+    if found is None or min(rooms) < 0:
         return setup
+    return replace(setup, footprint=Footprint(tuple(found["lengths"]), tuple(found["row_bytes"])), room=min(rooms))
+
+
+def _room(setup: Setup) -> float | None:
+    """Bytes for what a step of this process holds beside weights and optimiser; None where that cannot be known."""
+    free = free_bytes(setup.device)
+    if free is None:
+        return None
     weights = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
     here = 1 if setup.device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    room = max(1.0, SAFE * free / here - COPIES * weights)
-    tokens = recipe.data.tokens_per_batch // setup.world.size
-    footprint = measure(setup.model, recipe.training, setup.precision, setup.longest(), tokens, room)
-    return replace(setup, footprint=footprint, room=room)
+    return max(1.0, SAFE * free / here - COPIES * weights)
 
 
 def fitted(setup: Setup) -> Setup:
@@ -111,7 +124,7 @@ def fitted(setup: Setup) -> Setup:
     footprint, recipe, size = setup.footprint, setup.job.recipe, setup.world.size
     if footprint is None:
         return setup
-    most = size * min(setup.world.gather(footprint.most_tokens(setup.room, setup.longest())))
+    most = size * footprint.most_tokens(setup.room, setup.longest())
     if most >= recipe.data.tokens_per_batch:
         return setup
     why = f"a step of {recipe.data.tokens_per_batch:,} tokens would not fit into {setup.room / 1e9:.1f} GB"

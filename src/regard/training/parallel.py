@@ -33,7 +33,8 @@ def in_parallel(loss: nn.Module, training: Training, world: World) -> nn.Module:
     from torch.nn.parallel import DistributedDataParallel
 
     device = next(loss.parameters()).device
-    copies = DistributedDataParallel(loss, device_ids=[device.index] if device.type == "cuda" else None)
+    here = [device.index] if device.type == "cuda" else None
+    copies = DistributedDataParallel(loss, device_ids=here, broadcast_buffers=False)  # no buffer is trained
     return torch.compile(copies, dynamic=True) if training.compile else copies  # type: ignore[return-value]
 
 

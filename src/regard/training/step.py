@@ -50,7 +50,8 @@ class Outcome:
 class Stepper:
     """A model in training: its optimiser, its precision, its moving average, its share of the work.
 
-    `fits(batch)` tells whether a batch may be computed in one piece; pieces have the same gradient, dropout included.
+    `fits(batch)` tells whether a batch may be computed in one piece, and says the same in every process; pieces have
+    the same gradient, dropout included.
     """
 
     def __init__(
@@ -128,11 +129,9 @@ class Stepper:
         """The summed loss; what does not fit alone joins `left_out` as (batch, row)."""
         total = 0.0
         for index, batch in enumerate(batches):
-            pieces, too_large = self._pieces(batch, self.world.rows(len(batch.source.ids)), most)
+            pieces, too_large = self._pieces(batch, most)
             left_out.update((index, row) for row in too_large)
             pieces = [piece for piece in pieces if (index, piece.start) not in left_out]
-            if self.world.size > 1 and not pieces:
-                pieces = [slice(0, 0)]
             for place, piece in enumerate(pieces):
                 torch.manual_seed(mix(self.training.seed, number, *([index] if index else [])))
                 is_last = index == len(batches) - 1 and place >= len(pieces) - 1
@@ -140,15 +139,20 @@ class Stepper:
                     total += self._backward(batch, index, piece, targets)
         return total
 
-    def _pieces(self, batch: Batch, mine: slice, most: int) -> tuple[list[slice], range]:
-        """This process's rows in as few pieces as fit, each of at most `most` rows, and the rows that fit in none."""
-        size = min(mine.stop - mine.start, most)
+    def _pieces(self, batch: Batch, most: int) -> tuple[list[slice], range]:
+        """This process's rows in as few pieces as fit, each of at most `most` rows, and the rows that fit in none.
+
+        Processes may meet in every pass, so all make as many: as the largest share needs. Some may be empty.
+        """
+        count = len(batch.source.ids)
+        mine, largest = self.world.rows(count), -(-count // self.world.size)
+        size = min(largest, most)
         while size > 1 and not self.fits(batch.rows(slice(0, size))):
             size = (size + 1) // 2
         if size == 1 and not self.fits(batch.rows(slice(0, 1))):
-            return [], range(mine.start, mine.stop)
-        starts = range(mine.start, mine.stop, max(1, size))
-        return [slice(start, min(mine.stop, start + size)) for start in starts], range(0)
+            return ([slice(0, 0)] if self.world.size > 1 else []), range(mine.start, mine.stop)
+        starts = range(mine.start, mine.start + largest, size)
+        return [slice(min(mine.stop, start), min(mine.stop, start + size)) for start in starts], range(0)
 
     def _backward(self, batch: Batch, index: int, piece: slice, targets: int) -> float:
         """Of rows of a batch. A process without a row computes what counts nothing: the others wait for it."""
