@@ -37,6 +37,7 @@ GROUPS = [
     {"engine"},
     {"parts"},
     {"training", "decoding"},
+    {"inside"},
     {"translator"},
     {"metrics", "look", "serve", "model_card"},
     {"trainer"},

@@ -4,7 +4,7 @@ sequence learning"), top down: encoder, decoder, block, gated convolution."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -138,6 +138,16 @@ class ConvolutionalDecoder(ReadoutDecoder):
         for block in self.blocks:
             x = block(x, embedded, memory.states, may_attend, previous.is_real)
         return self.norm(x, previous.is_real)  # type: ignore[no-any-return]
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The blocks."""
+        return tuple(self.blocks)
+
+    def early(self, states: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
+        """Norm and output as after the last block."""
+        logits: Tensor = self.output(self.norm(states))
+        return logits
 
     def start(self, memory: Memory) -> ConvolutionalState:
         """Projects the source once; steps only read it."""

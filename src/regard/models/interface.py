@@ -12,6 +12,7 @@ State goes in and comes out. No module remembers anything between calls (fault E
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -90,10 +91,20 @@ class Decoder(nn.Module, ABC):
 class ReadoutDecoder(Decoder):
     """A decoder whose logits are one product of its last states: a loss may then be had without all of the logits.
 
-    `output` maps states to logits.
+    `output` maps states to logits. Where each of the modules of `layers` gives states of all positions, `early` says
+    what the output layer would make of them; there are none where states do not grow layer by layer.
     """
 
     output: nn.Linear
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """Whose outputs are states [B, T, D], from the first to the last."""
+        return ()
+
+    def early(self, states: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
+        """The logits of states as one of `layers` gives them (nostalgebraist 2020, "the logit lens")."""
+        raise NotImplementedError(f"{type(self).__name__} does not show its layers")
 
     @abstractmethod
     def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -117,6 +117,16 @@ class TransformerDecoder(ReadoutDecoder):
         for block in self.blocks:
             x = block(x, memory.states, may_attend, previous.is_real)
         return self.norm(x, previous.is_real)  # type: ignore[no-any-return]
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The blocks."""
+        return tuple(self.blocks)
+
+    def early(self, states: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
+        """Norm and output as after the last block."""
+        logits: Tensor = self.output(self.norm(states))
+        return logits
 
     def start(self, memory: Memory) -> TransformerState:
         """Projects the source once; steps only read it."""

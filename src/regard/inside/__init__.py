@@ -1,0 +1,1 @@
+"""What happens inside a model on its way to one answer: recorded, measured, explained, shown."""
