@@ -112,7 +112,8 @@ def _lengths(module: nn.Module, value: Float[Tensor, "H K W"]) -> Float[Tensor, 
     if not isinstance(output, nn.Linear) or output.in_features != value.shape[0] * value.shape[2]:
         return None
     weight = output.weight.view(-1, value.shape[0], value.shape[2])  # [D, H, W]
-    return torch.linalg.vector_norm(torch.einsum("hkw,dhw->hkd", value, weight), dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(torch.einsum("hkw,dhw->hkd", value, weight), dim=-1)
+    return lengths
 
 
 @contextmanager

@@ -104,7 +104,8 @@ class ReadoutDecoder(Decoder):
 
     def early(self, states: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
         """The logits of states as one of `layers` gives them (nostalgebraist 2020, "the logit lens")."""
-        raise NotImplementedError(f"{type(self).__name__} does not show its layers")
+        logits: Tensor = self.output(states)
+        return logits
 
     @abstractmethod
     def states(self, previous: Tokens, memory: Memory) -> Float[Tensor, "B T D"]:
