@@ -94,7 +94,8 @@ def measures(attention: Attention) -> Float[Tensor, "M H Q"]:
 
 
 def _entropy(weights: Float[Tensor, "H Q K"], seen: Int[Tensor, " Q"]) -> Float[Tensor, "H Q"]:
-    return torch.special.entr(weights).sum(-1)
+    entropy: Tensor = torch.special.entr(weights).sum(-1)
+    return entropy
 
 
 def _spread(weights: Float[Tensor, "H Q K"], seen: Int[Tensor, " Q"]) -> Float[Tensor, "H Q"]:
@@ -112,7 +113,7 @@ def _on(place: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor],
     def weight(weights: Float[Tensor, "H Q K"], seen: Int[Tensor, " Q"]) -> Float[Tensor, "H Q"]:
         heads, queries, _ = weights.shape
         at = place(torch.arange(queries), seen).expand(queries)
-        found: Tensor = weights.gather(-1, at.clamp(min=0).minimum(seen - 1).expand(heads, queries)[..., None])[..., 0]
+        found = weights.gather(-1, at.clamp(min=0).minimum(seen - 1).expand(heads, queries)[..., None])[..., 0]
         return found.masked_fill((at < 0) | (at >= seen), torch.nan)
 
     return weight
