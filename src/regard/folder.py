@@ -34,7 +34,7 @@ NAME = re.compile(rf"(?!{re.escape(MANIFEST)}$){PART}(?:/{PART})*")
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes or replaces one file: after a crash it holds the old content or the new. Raises StorageError."""
-    with _explained(path, len(content)), _only_writer(path.parent) as temporary:
+    with explained(path, len(content)), _only_writer(path.parent) as temporary:
         write_new(temporary, content)
         os.replace(temporary, path)
 
@@ -53,11 +53,11 @@ def write_new(path: Path, content: bytes) -> None:
 
 def seal(folder: Path, names: Sequence[str]) -> None:
     """Syncs the named files (relative, `/` between parts), then writes their size and SHA-256 to MANIFEST.json."""
-    with _explained(folder, 0):
+    with explained(folder, 0):
         files = {folder / name for name in names}
         for path in sorted(files | {above for file in files for above in file.parents if folder in above.parents}):
-            _sync(path)
-        _sync(folder)
+            sync(path)
+        sync(folder)
         listed = {name: ((folder / name).stat().st_size, _sha256(folder / name)) for name in names}
     write_file(folder / MANIFEST, _manifest_text(listed).encode())
 
@@ -84,7 +84,7 @@ def new_folder(final: Path, write: Callable[[Path], None], *, needed: int = 0) -
     `needed` is its size in bytes where known: a disk without that room is refused before anything is written.
     Raises StorageError; then all is as it was (if only the last sync of the parent failed, the new folder stands).
     """
-    with _explained(final, needed):
+    with explained(final, needed):
         _make_folders(final.parent)
         if shutil.disk_usage(final.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -103,13 +103,13 @@ def new_folder(final: Path, write: Callable[[Path], None], *, needed: int = 0) -
 
 def make_folders(folder: Path) -> None:
     """Makes a folder and those above it that are missing, to last: their names are synced too. Raises StorageError."""
-    with _explained(folder, 0):
+    with explained(folder, 0):
         _make_folders(folder)
 
 
 def remove_folder(folder: Path) -> None:
     """Deletes a folder so that no half of it is ever seen under its name. Raises StorageError."""
-    with _explained(folder, 0), _only_writer(folder.parent) as leftover:
+    with explained(folder, 0), _only_writer(folder.parent) as leftover:
         os.rename(folder, leftover)
 
 
@@ -119,7 +119,7 @@ def rename_folder(folder: Path, name: str) -> Path:
     Raises StorageError.
     """
     renamed = folder.with_name(name)
-    with _explained(folder, 0), _only_writer(folder.parent) as leftover:
+    with explained(folder, 0), _only_writer(folder.parent) as leftover:
         if renamed.exists():
             os.rename(renamed, leftover)
         os.rename(folder, renamed)
@@ -129,13 +129,13 @@ def rename_folder(folder: Path, name: str) -> Path:
 def recover(parent: Path) -> None:
     """Puts back a folder that a writer moved aside and died before it could replace it; mostly there is none."""
     if any(parent.glob(f"{ASIDE}*")):
-        with _explained(parent, 0), _only_writer(parent):
+        with explained(parent, 0), _only_writer(parent):
             pass  # holding the lock is all it takes
 
 
 def clear(parent: Path) -> None:
     """Deletes what dead writers left in a folder, and recovers. For who knows that no writer of it lives."""
-    with _explained(parent, 0), _only_writer(parent):
+    with explained(parent, 0), _only_writer(parent):
         pass
 
 
@@ -177,13 +177,14 @@ def _make_folders(folder: Path) -> None:
         above.mkdir(parents=True, exist_ok=True)
         for each in (each for each in above.parents if each.stat().st_dev == above.stat().st_dev):
             with suppress(PermissionError):  # what we may not read we did not make
-                _sync(each)
+                sync(each)
         folder.mkdir(exist_ok=True)
     with suppress(PermissionError):
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Puts a file, or the names in a folder, to last. Raises plain OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -192,7 +193,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path, needed: int) -> Iterator[None]:
+def explained(path: Path, needed: int) -> Iterator[None]:
     """Turns what the system says about a write into a StorageError that names `path`."""
     try:
         yield

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from regard.config import Model, Training
 from regard.data.tokens import Batch, Tokens
@@ -14,7 +16,8 @@ from regard.errors import RecipeError
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.training.recompute import recompute_blocks
-from regard.training.step import AVERAGED, Outcome, Stepper
+from regard.training.step import AVERAGED, Outcome, Stepper, pieces_of
+from regard.training.world import World
 
 SETTINGS = {"steps": 10, "learning_rate": 1e-3, "warmup": 2, "checkpoint_every": 5, "metric": "loss"}
 Gradients = dict[str, torch.Tensor]
@@ -78,6 +81,23 @@ class Narrow(torch.nn.Module):
 
 def _end_of_memory(gradient: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried to allocate")
+
+
+@given(rows=st.integers(1, 30), size=st.integers(1, 5), most=st.integers(0, 12), limit=st.integers(1, 40))
+def test_processes_make_as_many_pieces_each_and_lose_no_row(rows: int, size: int, most: int, limit: int) -> None:
+    """They may meet in every pass: one that made fewer would leave the others waiting."""
+    whole = batch(*(1 + row % 3 for row in range(rows)))
+    worlds = [World(rank, size) for rank in range(size)]
+    found = [pieces_of(whole, world, lambda piece: len(piece.source.ids) <= most, limit) for world in worlds]
+    assert len({len(pieces) for pieces, _ in found}) == 1
+    seen = [row for pieces, left in found for span in (*pieces, left) for row in range(span.start, span.stop)]
+    assert seen == list(range(rows))
+    if most:
+        assert all(piece.stop - piece.start <= min(most, limit) for pieces, _ in found for piece in pieces)
+    else:
+        assert all(piece.start == piece.stop for pieces, _ in found for piece in pieces)
+    if size == 1:
+        assert all(piece.stop > piece.start for pieces, _ in found for piece in pieces)
 
 
 def test_where_memory_runs_out_the_step_is_done_again_in_pieces() -> None:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from regard.attention.attend import Attend
 
-
 See: TypeAlias = Callable[[str, Tensor, Tensor], None]
 """Told the name of the module, the weights [B, H, T, S] and the values [B, H, S, W] of an attention."""
 

@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +27,7 @@ import typer
 
 from regard.cli.processes import Place
 from regard.errors import DataError, StorageError, UsageError
-from regard.folder import PARTIAL, make_folders, remove_folder, write_file
+from regard.folder import PARTIAL, explained, make_folders, remove_folder, sync, write_file
 from regard.text.lines import STDIN, LineFile
 
 COMMAND, TAKEN, JOINED = "command.json", "taken", "joined"
@@ -130,7 +129,7 @@ class Parts:
     def _locks(self) -> Iterator[int | None]:
         """The file of locks, opened once: to close it anywhere loses all that this process has. None: all is done."""
         path, handle = self.folder / TAKEN, None
-        with _explained(path, 0), suppress(FileNotFoundError):
+        with explained(path, 0), suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             yield handle if handle is not None or self._is_open() else None
@@ -273,13 +272,13 @@ class Parts:
             if not self._is_open():
                 return False
             needed = sum(self._path(number).stat().st_size for number in range(len(keys)))
-            with _explained(self.out, needed):
+            with explained(self.out, needed):
                 if self._copy(joined, keys):
                     return False
                 if os.path.lexists(self.out):
                     raise _exists(self.out)
                 os.rename(joined, self.out)
-                _sync(self.out.parent)
+                sync(self.out.parent)
             remove_folder(self.folder)
             return True
         finally:
@@ -356,24 +355,3 @@ def _take(handle: int, place: int) -> bool:
 
 def _let_go(handle: int, place: int) -> None:
     fcntl.lockf(handle, fcntl.LOCK_UN, 1, place)
-
-
-@contextmanager
-def _explained(path: Path, needed: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        free = "an unknown number of"
-        with suppress(OSError):
-            free = f"{shutil.disk_usage(path.parent).free:,}"
-        message = f"cannot be written: {error.strerror or error}; {needed:,} bytes needed, {free} free"
-        fix = "free some space or make the folder writable, and repeat the command; all parts stay"
-        raise StorageError(message, where=str(path), fix=fix) from None
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

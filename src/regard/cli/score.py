@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from regard.config import Decoding
     from regard.metrics.scoring import Score
 
 
@@ -56,18 +55,12 @@ def score(
     test = list(reader)
     translator = load(folders, weights, average, device)
     result = evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
-    search = _named(translator.decoding(chosen, beam=beam))
+    search = translator.decoding(chosen, beam=beam).search
     if as_json:
         facts = {"lines": result.lines, "sources": result.sources, "search": search, "skipped": reader.skipped}
         typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
         return
     _show(result, search, reader.skipped, worst)
-
-
-def _named(decoding: Decoding) -> str:
-    if decoding.strategy != "beam":
-        return decoding.strategy
-    return "greedy" if decoding.beam == 1 else f"beam {decoding.beam}"
 
 
 def _show(result: Score, search: str, skipped: int, worst: int) -> None:

@@ -99,6 +99,15 @@ class Decoding(Section):
         False, description="each text alone in float64: the same bits of the scores too, in any batch; slow"
     )
 
+    @property
+    def search(self) -> str:
+        """Its name for people: greedy, beam 5, sampling ..."""
+        if self.strategy != "beam":
+            return self.strategy
+        if self.beam == 1:
+            return "greedy"
+        return f"beam {self.beam}" + (f" in {self.groups} groups" if self.groups > 1 else "")
+
 
 class Recipe(Section):
     """Every setting of a run."""

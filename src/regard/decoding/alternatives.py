@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +20,7 @@ class Alternatives:
     """The `count` best ids at the `positions` [B] of each sentence, the best first, each continued greedily.
 
     Before the position all go the same way: where a prefix ends, for one that is forced. Where the model allows fewer
-    ids, the last hypotheses are truncated there.
+    ids, there are fewer.
     """
 
     count: int
@@ -39,10 +39,11 @@ class Alternatives:
         vocabulary: Vocabulary,
         conditions: Conditions = FREE,
     ) -> list[Found]:
-        """`count` hypotheses a sentence (see `Strategy`)."""
-        return walk(
+        """`count` hypotheses a sentence, or as many as there are (see `Strategy`)."""
+        found = walk(
             step, state, limits, vocabulary, conditions, width=self.count, pick=self._pick, ranking=self.ranking
         )
+        return [_that_went_on(each, position) for each, position in zip(found, self.positions.tolist(), strict=True)]
 
     def _pick(self, values: Float[Tensor, "R V"], moment: Moment) -> tuple[Tensor, Tensor]:
         """The best id; at the position, a place's own: the first, the second, ..."""
@@ -55,3 +56,9 @@ class Alternatives:
             torch.where(is_here, lead.amin(1), lead[:, 0]) if lead.shape[1] else lead.new_full((len(lead),), torch.inf)
         )
         return ids.gather(1, chosen)[:, 0], lead
+
+
+def _that_went_on(found: Found, position: int) -> Found:
+    """Without the hypotheses for which there was no id at the position; one stays in any case."""
+    went_on = [each for each in found.hypotheses if each.finished or len(each.ids) > position]
+    return replace(found, hypotheses=went_on or found.hypotheses[:1])

@@ -74,7 +74,7 @@ def record(model: EncoderDecoder, answered: Answered) -> Recording:
     padded = nn.functional.pad(source.ids, (0, seen.width - seen.length), value=PAD)
     with torch.inference_mode(), full_float32(device), observed(model, seen.take), _layers(model) as (states, read):
         logits = model(Tokens(padded, source.lengths), previous)[0]
-        early = tuple(log_probabilities(read(each))[0].cpu() for each in states[:-1])
+        early = tuple(log_probabilities(read(each)[0]).cpu() for each in states[:-1])
     return Recording(answered, log_probabilities(logits).cpu(), tuple(seen.attentions()), early)
 
 
@@ -93,7 +93,7 @@ class _Seen:
         if weights.shape[2] == (self.width if part == "encoder" else queries):
             keys = self.steps if part == "decoder" else self.length
             cut = weights[0, :, :queries, :keys].cpu()
-            lengths = _lengths(self.modules[name], value[0, :, :keys])
+            lengths = value_lengths(self.modules[name], value[0, :, :keys])
             self.found[part, name] = cut, None if lengths is None else cut * lengths.cpu()[:, None]
 
     def _is_cross(self, weights: Tensor) -> bool:
@@ -106,13 +106,13 @@ class _Seen:
             yield from (Attention(part, layer, *found) for layer, found in enumerate(layers))
 
 
-def _lengths(module: nn.Module, value: Float[Tensor, "H K W"]) -> Float[Tensor, "H K"] | None:
+def value_lengths(module: nn.Module, value: Float[Tensor, "*B H K W"]) -> Float[Tensor, "*B H K"] | None:
     """Of each value after its head's part of the output matrix; None without one."""
-    output = getattr(module, "output", None)
-    if not isinstance(output, nn.Linear) or output.in_features != value.shape[0] * value.shape[2]:
+    output, (heads, width) = getattr(module, "output", None), (value.shape[-3], value.shape[-1])
+    if not isinstance(output, nn.Linear) or output.in_features != heads * width:
         return None
-    weight = output.weight.view(-1, value.shape[0], value.shape[2])  # [D, H, W]
-    lengths: Tensor = torch.linalg.vector_norm(torch.einsum("hkw,dhw->hkd", value, weight), dim=-1)
+    weight = output.weight.view(-1, heads, width)  # [D, H, W]
+    lengths: Tensor = torch.linalg.vector_norm(torch.einsum("...hkw,dhw->...hkd", value, weight), dim=-1)
     return lengths
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from regard.config import Training
-from regard.data.batches import Order, epoch_batches
+from regard.data.batches import Order
 from regard.device import describe
 from regard.errors import StorageError
 from regard.trainer.setup import COPIES, Setup
@@ -22,9 +22,9 @@ def forecast(setup: Setup, run: Path) -> Event:
     """Steps, tokens and epochs as they will be; time from some steps on a copy of the model, validation not counted;
     memory measured, disk counted. StorageError if the disk has no room for the checkpoints.
     """
-    recipe, training = setup.job.recipe, setup.job.recipe.training
+    training = setup.job.recipe.training
     pairs = setup.corpus.epoch(0)
-    order = epoch_batches(pairs, recipe.data.tokens_per_batch, training.seed, 0)
+    order = setup.order
     tokens = int(pairs.source.lengths.sum() + pairs.target.lengths.sum()) / len(order) * training.accumulate
     weights = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
     checkpoint = weights * (4 if training.ema else 3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from regard.data.batches import epoch_batches, real_share
+from regard.data.batches import real_share
 from regard.data.tokens import Batch
 from regard.folder import make_folders, write_file
+from regard.models.interface import EncoderDecoder
 from regard.text.tokenizer import Tokenizer
 from regard.trainer.listener import Listener, Tell, tell_all
 from regard.trainer.publish import publish
@@ -16,7 +17,7 @@ from regard.trainer.validation import Validator
 from regard.training.boards import open_boards
 from regard.training.checkpoint import Checkpoint
 from regard.training.journal import Event, Journal
-from regard.training.loop import Surroundings, fit
+from regard.training.loop import Surroundings, Validation, fit
 from regard.training.parallel import load_whole
 from regard.training.step import Stepper
 from regard.translator import Tokenizers, Translator
@@ -34,22 +35,28 @@ def carry_on(run: Path, setup: Setup, listener: Listener, resumed: Checkpoint | 
         load_whole(setup.model, resumed.weights)
     tell = _teller(run, setup, listener, goes_on) if setup.world.is_first else _nobody
     translator = Translator(setup.model, tokenizers, recipe)
-    validate = Validator.of(setup.origin, translator, _nobody if resumed else tell)
+    silent = _nobody if resumed else tell
+    validator = setup.world.in_first(lambda: Validator.of(setup.origin, translator, silent))
     if not resumed:
         tell(_started(setup))
     stepper = Stepper(setup.model, recipe.training, setup.world, setup.precision, setup.fits())
     files, journal = setup.job.files(), Journal(run)
     keep = _keeper(run, tokenizers)
-    around = Surroundings(run, files, validate, tell, listener.interrupted, keep, journal.flush)
+    judge = validator or _not_here
+    around = Surroundings(run, files, judge, tell, listener.interrupted, keep, journal.flush)
     progress = fit(stepper, setup.corpus, recipe.data.tokens_per_batch, around, resumed)
-    if setup.world.is_first:
+    if validator:
         model = stepper.plain or setup.model
-        publish(run, Translator(model, tokenizers, recipe), progress, validate, tell)
+        publish(run, Translator(model, tokenizers, recipe), progress, validator, tell)
     setup.world.wait()
 
 
 def _nobody(event: Event) -> None:
     pass
+
+
+def _not_here(model: EncoderDecoder) -> Validation:
+    raise AssertionError("the first process alone judges a model")
 
 
 def _teller(run: Path, setup: Setup, listener: Listener, goes_on: bool) -> Tell:
@@ -61,15 +68,14 @@ def _teller(run: Path, setup: Setup, listener: Listener, goes_on: bool) -> Tell:
 
 def _started(setup: Setup) -> Event:
     recipe, left = setup.job.recipe, setup.left
-    pairs = setup.corpus.epoch(0)
-    batches = epoch_batches(pairs, recipe.data.tokens_per_batch, recipe.training.seed, 0)
+    pairs, order = setup.corpus.epoch(0), setup.order
     return {
         "event": "start",
         "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
         "steps": recipe.training.steps,
         "pairs": len(pairs),
-        "batches_per_epoch": len(batches),
-        "real_tokens": round(real_share(pairs, batches), 4),
+        "batches_per_epoch": len(order),
+        "real_tokens": round(real_share(pairs, order), 4),
         "left_out": {"blank": left.blank, "too_long": left.too_long, "bad_lines": left.bad_lines},
         "content": setup.origin.content,
     }

@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import torch
 
 from regard import __version__
-from regard.data.batches import mix
+from regard.data.batches import Order, epoch_batches, mix
 from regard.data.corpus import Corpus, FileCorpus, GeneratedCorpus, Left, PairEncoder
 from regard.data.origin import Origin, open_origin, require_some
 from regard.data.tokens import Batch
@@ -41,6 +42,12 @@ class Setup:
     precision: torch.dtype
     footprint: Footprint | None = None  # None: memory cannot be measured here
     room: float = 0.0  # bytes for what a step holds beside weights and optimiser
+
+    @cached_property
+    def order(self) -> Order:
+        """The batches of the first epoch."""
+        data, training = self.job.recipe.data, self.job.recipe.training
+        return epoch_batches(self.corpus.epoch(0), data.tokens_per_batch, training.seed, 0)
 
     def fits(self) -> Callable[[Batch], bool]:
         """Whether a step on a batch, in one piece, finds room; everything does where memory cannot be measured."""

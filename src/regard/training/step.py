@@ -129,7 +129,7 @@ class Stepper:
         """The summed loss; what does not fit alone joins `left_out` as (batch, row)."""
         total = 0.0
         for index, batch in enumerate(batches):
-            pieces, too_large = self._pieces(batch, most)
+            pieces, too_large = pieces_of(batch, self.world, self.fits, most)
             left_out.update((index, row) for row in too_large)
             pieces = [piece for piece in pieces if (index, piece.start) not in left_out]
             for place, piece in enumerate(pieces):
@@ -138,21 +138,6 @@ class Stepper:
                 with last_of_step(self.loss, is_last):
                     total += self._backward(batch, index, piece, targets)
         return total
-
-    def _pieces(self, batch: Batch, most: int) -> tuple[list[slice], range]:
-        """This process's rows in as few pieces as fit, each of at most `most` rows, and the rows that fit in none.
-
-        Processes may meet in every pass, so all make as many: as the largest share needs. Some may be empty.
-        """
-        count = len(batch.source.ids)
-        mine, largest = self.world.rows(count), -(-count // self.world.size)
-        size = min(largest, most)
-        while size > 1 and not self.fits(batch.rows(slice(0, size))):
-            size = (size + 1) // 2
-        if size == 1 and not self.fits(batch.rows(slice(0, 1))):
-            return ([slice(0, 0)] if self.world.size > 1 else []), range(mine.start, mine.stop)
-        starts = range(mine.start, mine.start + largest, size)
-        return [slice(min(mine.stop, start), min(mine.stop, start + size)) for start in starts], range(0)
 
     def _backward(self, batch: Batch, index: int, piece: slice, targets: int) -> float:
         """Of rows of a batch. A process without a row computes what counts nothing: the others wait for it."""
@@ -230,6 +215,22 @@ class Stepper:
             average.copy_(like(tensors[name + AVERAGED], average))
         if scale:
             self.scaler.load_state_dict(dict(scale))
+
+
+def pieces_of(batch: Batch, world: World, fits: Callable[[Batch], bool], most: int) -> tuple[list[slice], range]:
+    """A process's rows of a batch in as few pieces as fit, each of at most `most` rows, and the rows that fit in none.
+
+    Processes may meet in every pass, so all make as many: as the largest share needs. Some may be empty.
+    """
+    count = len(batch.source.ids)
+    mine, largest = world.rows(count), -(-count // world.size)
+    size = min(largest, most)
+    while size > 1 and not fits(batch.rows(slice(0, size))):
+        size = (size + 1) // 2
+    if size == 1 and not fits(batch.rows(slice(0, 1))):
+        return ([slice(0, 0)] if world.size > 1 else []), range(mine.start, mine.stop)
+    starts = range(mine.start, mine.start + largest, size)
+    return [slice(min(mine.stop, start), min(mine.stop, start + size)) for start in starts], range(0)
 
 
 def averaged(weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -70,6 +70,17 @@ class World:
         buffer = torch.frombuffer(bytearray(content or bytes(int(length))), dtype=torch.uint8)
         return _broadcast(buffer).numpy().tobytes()
 
+    def in_first(self, make: Callable[[], Made]) -> Made | None:
+        """What `make` gives in process 0, None in the others. If it raises there, the others raise Elsewhere."""
+        made: list[Made] = []
+
+        def keep() -> bytes:
+            made.append(make())
+            return b""
+
+        self.share(keep)
+        return made[0] if made else None
+
     def gather(self, value: float) -> list[float]:
         """The number of each process, in their order."""
         mine = [0.0] * self.size

@@ -26,6 +26,7 @@ class Answer:
     length_penalty: float = 1.0
     coverage: float = 0.0
     met: bool = True
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

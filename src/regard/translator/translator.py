@@ -21,6 +21,7 @@ from regard.decoding.trace import Trace
 from regard.device import full_float32
 from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
 from regard.folder import verify
+from regard.inside.result import Look
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.models.weights import load_weights
@@ -29,10 +30,11 @@ from regard.text.tokenizer import BOS, EOS, PAD, UNK
 from regard.translator.conditions import Asked, asked, check_prefix, conditions, limit, strategy
 from regard.translator.folders import Tokenizers, check_size, read_recipe
 from regard.translator.forcing import ForcedScore, force
+from regard.translator.looking import Wanted, look
 from regard.translator.requests import Request
 from regard.translator.results import Answer, Encoded, Translation
 from regard.translator.settle import settled
-from regard.translator.stepping import Start, fast, together
+from regard.translator.stepping import Start, fast, fingerprint, together
 from regard.translator.threads import share_out, side_by_side, work_of_a_row
 
 DOUBLE = 4  # times that an operation in float64 takes as long, about
@@ -72,7 +74,7 @@ class Translator:
         self.tokenizers = tokenizers
         self.recipe = recipe
         self.mates = mates
-        self._kept: dict[torch.dtype, tuple[list[tuple[int, int]], list[Start]]] = {}
+        self._kept: dict[torch.dtype, tuple[list[object], list[Start]]] = {}
 
     @staticmethod
     def load(folder: str | Path, device: str | torch.device = "cpu") -> Translator:
@@ -167,6 +169,24 @@ class Translator:
     ) -> Iterator[ForcedScore]:
         """The log-probability of each given target under its source, in order, without a search (see forcing.py)."""
         return force(self, pairs, batch_size, where)
+
+    def look(
+        self,
+        text: str | Request,
+        *,
+        target: str | None = None,
+        rank: int = 1,
+        beam: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        model: str = "",
+    ) -> Look:
+        """All attentions and choices behind the answer to a text, as `translate` gives it (see inside/result.py).
+
+        `rank` 2 is the second-best answer. `target`: not what the model answers, but what it thinks of this one.
+        `model` is the name that is shown. UsageError for an ensemble, a blank text, or a rank that was not found.
+        """
+        request = Request(text) if isinstance(text, str) else text
+        return look(self, Wanted(request, options or {}, beam, rank, target, model))
 
     def encode(self, text: str) -> Encoded:
         """The latent vectors of a text (claim N20). DataError for a text longer than `longest_source`."""
@@ -297,7 +317,7 @@ class Translator:
 
     def _built(self, dtype: torch.dtype) -> list[Start]:
         """Made when they are first needed, from the weights as they then are, and again when these have changed."""
-        now = [(weight.data_ptr(), weight._version) for model in self._models for weight in model.state_dict().values()]
+        now = fingerprint(self._models)
         before, starts = self._kept.get(dtype, (None, []))
         if before != now:
             models = (
@@ -352,6 +372,7 @@ class Translator:
             length_penalty=hypothesis.length_penalty,
             coverage=hypothesis.coverage,
             met=hypothesis.met and not any(_holds_words(text, phrase) for phrase in request.forbidden),
+            ids=tuple(hypothesis.ids),
         )
 
     def _replaced(self, hypothesis: Hypothesis, request: Request) -> list[str]:

@@ -1,0 +1,147 @@
+"""A look inside: the answer that a search really gave (or one that is given), and one exact pass that shows how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from regard.errors import DataError, UsageError
+from regard.inside.record import Answered, Recording, record
+from regard.inside.result import END, Candidate, Guess, Look, Search, Side, Step
+from regard.text.tokenizer import EOS, UNK, Tokenizer
+from regard.translator.requests import Request
+from regard.translator.results import Answer
+
+if TYPE_CHECKING:
+    from regard.translator.translator import Translator
+
+TOP = 10  # alternatives a step
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked at: the answer of `rank` (1 is the best) that these settings give, or `target` if there is one."""
+
+    request: Request
+    options: Mapping[str, Any]
+    beam: int | None = None
+    rank: int = 1
+    target: str | None = None
+    model: str = ""
+
+
+def look(translator: Translator, wanted: Wanted) -> Look:
+    """Raises UsageError for an ensemble, a blank text or too high a rank, DataError for a text that is too long."""
+    if translator.mates:
+        raise UsageError("one model is looked into at a time", fix="name one model")
+    if not wanted.request.text.strip():
+        raise UsageError("there is nothing to look at in a blank text", fix="give a text")
+    if wanted.target is not None:
+        return _shown(translator, wanted, *_forced(translator, wanted))
+    answer, search = _searched(translator, wanted)
+    seen = _shown(translator, wanted, answer, search)
+    if search.name == "greedy":
+        return seen
+    other = replace(wanted, options={**wanted.options, "strategy": "beam", "n_best": 1, "groups": 1}, beam=1, rank=1)
+    greedy, trace = _searched(translator, other)
+    return replace(seen, greedy=trace, greedy_text=greedy.text)
+
+
+def _searched(translator: Translator, wanted: Wanted) -> tuple[Answer, Search]:
+    """The answer and its search, of which every step is kept."""
+    n_best = None if wanted.rank == 1 else max(wanted.rank, int(wanted.options.get("n_best", 1)))
+    decoding = translator.decoding(wanted.options, beam=wanted.beam, n_best=n_best)
+    [found] = translator.translate(
+        [wanted.request], beam=wanted.beam, n_best=n_best, options=wanted.options, trace=True
+    )
+    if wanted.rank > len(found.answers):
+        raise UsageError(f"wanted answer {wanted.rank}, the search found {len(found.answers)}", fix="widen the beam")
+    answer = found.answers[wanted.rank - 1]
+    return answer, _search(answer, decoding.search, tuple(_named(found.trace, translator.tokenizers.target)))
+
+
+def _named(trace: Sequence[dict[str, Any]], target: Tokenizer) -> Iterator[dict[str, Any]]:
+    """Each candidate with its token beside its id."""
+    for step in trace:
+        ids = [each["id"] for each in step["candidates"]]
+        tokens = [END if id == EOS else symbol for id, symbol in zip(ids, target.symbols(ids), strict=True)]
+        pairs = zip(step["candidates"], tokens, strict=True)
+        yield {**step, "candidates": [{**each, "token": token} for each, token in pairs]}
+
+
+def _search(answer: Answer, name: str, trace: tuple[dict[str, Any], ...] = ()) -> Search:
+    return Search(
+        name,
+        answer.score,
+        answer.log_probability,
+        answer.length_penalty,
+        answer.coverage,
+        answer.finished,
+        answer.met,
+        trace,
+    )
+
+
+def _forced(translator: Translator, wanted: Wanted) -> tuple[Answer, Search]:
+    """The given target as if it had been answered."""
+    target = translator.tokenizers.target
+    [ids] = target.encode_many([wanted.target or ""])
+    [score] = translator.force([(wanted.request.text, wanted.target or "")])
+    values, total = score.log_probabilities, score.log_probability
+    answer = Answer(wanted.target or "", score.symbols, total, total, True, values, ids=tuple(ids))
+    return answer, _search(answer, "forced")
+
+
+def _shown(translator: Translator, wanted: Wanted, answer: Answer, search: Search) -> Look:
+    text = wanted.request.text
+    [source] = translator.tokenizers.source.encode_many([text])
+    if len(source) > translator.longest_source:
+        most = f"this model reads at most {translator.longest_source:,}"
+        raise DataError(f"the text has {len(source):,} tokens, {most}", fix="look at a shorter one")
+    seen = record(translator.model, Answered(tuple(source), answer.ids, answer.finished))
+    return Look(
+        model=wanted.model,
+        source=_side(text, [*_source_tokens(translator.tokenizers.source, text, source), END]),
+        target=_side(answer.text, [*answer.symbols, *([END] if answer.finished else [])], answer.finished),
+        search=search,
+        attentions=seen.attentions,
+        steps=tuple(_steps(seen, translator.tokenizers.target, answer)),
+    )
+
+
+def _source_tokens(source: Tokenizer, text: str, ids: Sequence[int]) -> list[str]:
+    """As the tokenizer shows them; of one that the model never saw, what the text says there."""
+    pieces = source.pieces(text) if UNK in ids else [""] * len(ids)
+    shown = zip(ids, source.symbols(ids), pieces, strict=True)
+    return [f"<unk {piece.strip()}>" if id == UNK else symbol for id, symbol, piece in shown]
+
+
+def _side(text: str, tokens: list[str], ends: bool = True) -> Side:
+    return Side(text, tuple(tokens), tuple((place, place + 1) for place in range(len(tokens))), ends)
+
+
+def _steps(seen: Recording, target: Tokenizer, answer: Answer) -> Iterator[Step]:
+    names = [*answer.symbols, *([END] if answer.finished else [])]
+    for place, (id, token) in enumerate(zip(seen.answered.written, names, strict=True)):
+        values = seen.log_probabilities[place]
+        early = (_guess(layer[place], id, target) for layer in seen.early)
+        yield Step(token, float(values[id]), tuple(_best(values, target, TOP)), tuple(early))
+
+
+def _best(values: Tensor, target: Tokenizer, most: int) -> Iterator[Candidate]:
+    top = torch.topk(values, min(most, len(values)))
+    symbols = [_symbol(id, target) for id in top.indices.tolist()]
+    return (Candidate(symbol, value) for symbol, value in zip(symbols, top.values.tolist(), strict=True))
+
+
+def _guess(values: Tensor, written: int, target: Tokenizer) -> Guess:
+    [best] = _best(values, target, 1)
+    return Guess(best.token, best.log_probability, float(values[written]))
+
+
+def _symbol(id: int, target: Tokenizer) -> str:
+    return END if id == EOS else target.symbols([id])[0]
