@@ -127,7 +127,7 @@ class Look:
     """One answer and how it came about.
 
     `changed`: heads that were not as trained, such as ("encoder.2.5 x 0",). `opinions`: by name, what mattered among
-    the source for each step [T, S], from other methods than attention; see look/opinions.py. `greedy`: the other
+    the source for each step [T, S], from other methods than attention; see inside/opinions.py. `greedy`: the other
     search, to stand beside the beam.
     """
 
