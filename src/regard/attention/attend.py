@@ -9,6 +9,9 @@ Three ways to the same numbers; tests hold them together:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -21,11 +24,15 @@ from regard.layers.dropout import dropout
 
 SHORT = 256  # keys; below this the fused CPU kernel loses to plain products
 
+Patch: TypeAlias = Callable[[Tensor, Tensor | None, int], Tensor]
+"""(weights [B, H, T, S], who may attend, position of the first query) to the weights to mix by instead."""
+
 
 class Attend(nn.Module):
     """The weighted mean of values, the weights from queries and keys. No parameters but those of its score.
 
-    `plain = True` makes it return the weights as well; `look.record` sets that on one instance and takes it back.
+    `plain = True` makes it return the weights as well; `attention.record` sets that on one instance and takes it back.
+    `patch` gives other weights in the place of its own; `inside.interventions` sets it and takes it back.
     """
 
     def __init__(self, score: Score, weight_dropout: float = 0.0) -> None:
@@ -33,6 +40,7 @@ class Attend(nn.Module):
         self.score = score
         self.weight_dropout = weight_dropout
         self.plain = False
+        self.patch: Patch | None = None
 
     def forward(
         self,
@@ -42,12 +50,18 @@ class Attend(nn.Module):
         may_attend: Bool[Tensor, "#B #H #T #S"] | None = None,
         is_causal: bool = False,
         bias: Float[Tensor, "#B #H T S"] | None = None,
+        first: int = 0,
     ) -> tuple[Float[Tensor, "B H T W"], Float[Tensor, "B H T S"] | None]:
-        """(mixed, weights): the weights are None unless `plain` is set or the score leaves no other path.
+        """(mixed, weights): the weights are None unless `plain` or `patch` is set or the score leaves no other path.
 
         `is_causal` forbids looking ahead, in addition to what `may_attend` forbids. `bias` is added to the scores.
+        `first` is the position of the first query, for `patch`.
         """
         drop = self.weight_dropout if self.training else 0.0
+        if self.patch is not None:
+            _, weights = attend_plain(self.score, query, key, value, may_attend, is_causal, 0.0, bias)
+            weights = self.patch(weights, _join(may_attend, is_causal, query, key), first)
+            return dropout(weights, drop) @ value, weights
         if self.plain or self.score.factor is None:
             return attend_plain(self.score, query, key, value, may_attend, is_causal, drop, bias)
         if query.device.type == "cpu" and (key.shape[-2] <= SHORT or drop):

@@ -62,7 +62,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """Queries [B, T, Q] against projected keys and values, as `remember` or `KeyValues.append` made them.
 
-        `first` is the position of the first query (for `relative`); the first key stands at 0.
+        `first` is the position of the first query (for `relative` and `Attend.patch`); the first key stands at 0.
         """
         (split,) = self._project(query, self.query)
         if self.relative is not None:
@@ -96,7 +96,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """From projected queries [B, H, T, K] to the output [B, T, D]."""
         bias = None if self.relative is None else self.relative.bias(query, first, memory.key.shape[2])
-        mixed, _ = self.attend(query, memory.key, memory.value, may_attend, is_causal, bias)
+        mixed, _ = self.attend(query, memory.key, memory.value, may_attend, is_causal, bias, first)
         return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # [B, H, T, K] -> [B, T, D]
 
     def _project(self, x: Float[Tensor, "B S D"], *layers: nn.Linear) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from regard.attention.attend import Attend
 from regard.attention.multi_head import MultiHeadAttention
 from regard.attention.relative import Relative
 from regard.engine.linear import Linear
@@ -38,6 +39,8 @@ def why_not(model: Encoder | Decoder) -> str | None:
     if type(model.embed.positions) not in POSITIONS.values():
         return f"the engine does not know the positions {type(model.embed.positions).__name__}"
     for module in model.modules():
+        if isinstance(module, Attend) and module.patch is not None:
+            return "the engine computes its own attention, and another was put in its place"
         if isinstance(module, MultiHeadAttention) and module.attend.score.factor is None:
             return f"the engine needs a score that is a plain product, and {type(module.attend.score).__name__} is none"
         if isinstance(model, TransformerEncoder) and isinstance(module, Norm) and not _per_position(module):

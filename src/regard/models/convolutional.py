@@ -160,7 +160,7 @@ class ConvolutionalDecoder(ReadoutDecoder):
         may_attend = length_mask(state.source_lengths, state.blocks[0].source.key.shape[2]) if state.blocks else None
         blocks = []
         for block, kept in zip(self._blocks(), state.blocks, strict=True):
-            x, new = block.step(x, embedded, kept, may_attend)
+            x, new = block.step(x, embedded, kept, may_attend, state.position)
             blocks.append(new)
         logits = self.output(self.norm(x))[:, 0]
         return logits, ConvolutionalState(tuple(blocks), state.source_lengths, state.position + 1)
@@ -220,7 +220,12 @@ class DecoderBlock(nn.Module):
         return BlockState(self.gated.convolution.first_window(memory), self.look.remember(memory))
 
     def step(
-        self, x: Float[Tensor, "B 1 D"], embedded: Float[Tensor, "B 1 D"], kept: BlockState, may_attend: Tensor | None
+        self,
+        x: Float[Tensor, "B 1 D"],
+        embedded: Float[Tensor, "B 1 D"],
+        kept: BlockState,
+        may_attend: Tensor | None,
+        position: int,
     ) -> tuple[Float[Tensor, "B 1 D"], BlockState]:
         """One position, with the last inputs of the convolution."""
         windows: list[Tensor] = []
@@ -228,14 +233,16 @@ class DecoderBlock(nn.Module):
         def sublayer(y: Tensor) -> Tensor:
             gated, window = self.gated.step(y, kept.window)
             windows.append(window)
-            return self._look(gated, embedded, kept.source, may_attend)
+            return self._look(gated, embedded, kept.source, may_attend, position)
 
         x = self.around(x, sublayer)
         return x, BlockState(windows[0], kept.source)
 
-    def _look(self, gated: Tensor, embedded: Tensor, source: KeyValues, may_attend: Tensor | None) -> Tensor:
+    def _look(
+        self, gated: Tensor, embedded: Tensor, source: KeyValues, may_attend: Tensor | None, first: int = 0
+    ) -> Tensor:
         """The layer asks with its output and the token it stands at, and adds what it is told (section 3.3)."""
-        found: Tensor = self.look((gated + embedded) * HALF, source, may_attend)
+        found: Tensor = self.look((gated + embedded) * HALF, source, may_attend, first=first)
         return gated + found
 
 

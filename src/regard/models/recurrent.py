@@ -186,12 +186,12 @@ class RecurrentDecoder(ReadoutDecoder):
         """(readout [B, D], what asked [B, D], state) after one embedding [B, D]."""
         if self.looks_before:
             query = state.layers[-1][0]
-            context = self.look(query[:, None], state.source, may_attend)[:, 0]
+            context = self.look(query[:, None], state.source, may_attend, first=state.position)[:, 0]
             top, layers = self._advance(torch.cat((x, context), dim=-1), state.layers)
         else:
             inputs = x if state.readout is None else torch.cat((x, state.readout), dim=-1)
             query, layers = self._advance(inputs, state.layers)
-            top, context = query, self.look(query[:, None], state.source, may_attend)[:, 0]
+            top, context = query, self.look(query[:, None], state.source, may_attend, first=state.position)[:, 0]
         readout = self._read(top, context, x)
         fed = readout if self.feeds else None
         return readout, query, replace(state, layers=layers, readout=fed, position=state.position + 1)

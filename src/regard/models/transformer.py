@@ -205,7 +205,7 @@ class DecoderBlock(nn.Module):
             return attended
 
         x = self.around_attention(x, attend)
-        x = self.around_look(x, lambda y: self.look(y, kept.source, may_attend))
+        x = self.around_look(x, lambda y: self.look(y, kept.source, may_attend, first=position))
         return self.around_feed_forward(x, self.feed_forward), BlockState(seen[0], kept.source)
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from regard.attention.attend import Attend
 from regard.attention.record import recorded
 from regard.data.tokens import Tokens
 from regard.decoding.ensemble import Average, EnsembleState, ensemble
@@ -57,6 +58,13 @@ def fast(model: EncoderDecoder) -> Start:
         return lambda watch: plain(model, watch, encode)
     engine = Engine(model.decoder)
     return lambda watch: lambda sources: (cast(Step, engine.step), engine.start(encode(sources), watch))
+
+
+def fingerprint(models: Sequence[EncoderDecoder]) -> list[object]:
+    """Equal for as long as what `fast` makes of the models is right: the weights, and what stands in for attentions."""
+    weights = [(weight.data_ptr(), weight._version) for model in models for weight in model.state_dict().values()]
+    attends = [module for model in models for module in model.modules() if isinstance(module, Attend)]
+    return [*weights, *(attend.patch for attend in attends)]
 
 
 def together(members: Sequence[Begin], weights: Sequence[float], average: Average) -> Begin:
