@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from quick import do_not_draw, try_less
 
 from regard.config import Settings
 from regard.lab.budget import Budget
@@ -26,16 +27,8 @@ TINY: Settings = {
 @pytest.fixture(autouse=True)
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
-    for name, number in {
-        "lab.probe.COUNTED": 1,
-        "lab.probe.TIMED": 1,
-        "training.pace.TIMED": 1,
-        "training.pace.WARM_UP": 0,
-    }.items():
-        monkeypatch.setattr(f"regard.{name}", number)
-    monkeypatch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
-    for name in ("curves", "scatters"):
-        monkeypatch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
+    try_less(monkeypatch)
+    do_not_draw(monkeypatch)
 
 
 def judge(comparison: Comparison) -> tuple[bool | None, str]:

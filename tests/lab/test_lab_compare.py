@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick import do_not_draw, try_less
 
 from regard.config import Settings, merge
 from regard.errors import ModelFolderError, RecipeError, TrainingError, UsageError, UserError
@@ -46,27 +47,9 @@ def _cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try_less(monkeypatch)
 
 
-def try_less(patch: pytest.MonkeyPatch) -> None:
-    """Fewer steps before the first run."""
-    for name, number in {
-        "lab.probe.COUNTED": 1,
-        "lab.probe.TIMED": 1,
-        "training.pace.TIMED": 1,
-        "training.pace.WARM_UP": 0,
-    }.items():
-        patch.setattr(f"regard.{name}", number)
-
-
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     do_not_draw(monkeypatch)
-
-
-def do_not_draw(patch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all the rest; the tests of reports draw."""
-    patch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
-    for name in ("curves", "scatters"):
-        patch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
 
 
 @pytest.fixture(scope="module")

@@ -11,23 +11,42 @@ from torch import Tensor, nn
 from regard.data.tokens import Batch, Tokens
 from regard.lab.probe import Probe, probe, saved_bytes, step_bytes, step_flops
 from regard.models import build
-from regard.models.interface import EncoderDecoder
+from regard.models.interface import Decoder, EncoderDecoder, Memory, State
 from regard.text.pairs import Pair
 from small import untrained
 
 PAIRS = [Pair(word, " ".join("ABCDEFG"[: 1 + place % 7]), place) for place, word in enumerate(["fox", "dogs", "lazy"])]
 
 
-class Products(EncoderDecoder):
-    """A table of 11 vectors of 3 features, and a product with a (7, 3) matrix: no encoder at all."""
+class Product(Decoder):
+    """A table of 11 vectors of 3 features, and a product with a (7, 3) matrix."""
+
+    longest = None
 
     def __init__(self) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.table = nn.Embedding(11, 3)
         self.output = nn.Linear(3, 7)
 
-    def forward(self, source: Tokens, previous: Tokens) -> Tensor:
+    def forward(self, previous: Tokens, memory: Memory) -> Tensor:
         return self.output(self.table(previous.ids))
+
+    def start(self, memory: Memory) -> State:
+        raise AssertionError("nobody decodes here")
+
+    def step(self, last_ids: Tensor, state: State) -> tuple[Tensor, State]:
+        raise AssertionError("nobody decodes here")
+
+
+class Products(EncoderDecoder):
+    """No encoder at all."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.decoder = Product()
+
+    def forward(self, source: Tokens, previous: Tokens) -> Tensor:
+        return self.decoder(previous, Memory(torch.empty(0, 0, 3), source.lengths[:0]))
 
 
 @dataclass(frozen=True)

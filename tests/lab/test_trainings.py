@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from by_hand import PROBE, plan, result
+from quick import do_not_draw, try_less
 
 from regard.config import Settings
 from regard.errors import UsageError
@@ -33,16 +34,8 @@ TINY: Settings = {
 @pytest.fixture
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
-    for name, number in {
-        "lab.probe.COUNTED": 1,
-        "lab.probe.TIMED": 1,
-        "training.pace.TIMED": 1,
-        "training.pace.WARM_UP": 0,
-    }.items():
-        monkeypatch.setattr(f"regard.{name}", number)
-    monkeypatch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
-    for name in ("curves", "scatters"):
-        monkeypatch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
+    try_less(monkeypatch)
+    do_not_draw(monkeypatch)
 
 
 def test_recipes_are_found_by_name() -> None:

@@ -58,9 +58,10 @@ def is_first() -> bool:
 
 
 def again(run: Path) -> str:
-    """The command that goes on with a run, in as many processes."""
-    size = os.environ.get("WORLD_SIZE", "1")
-    start = "regard" if size == "1" else f"torchrun --nproc-per-node={size} -m regard"
+    """The command that goes on with a run, in as many processes; `...` is what torchrun was told on each machine."""
+    size, here = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    told = f"--nproc-per-node={size}" if size == here else "..."
+    start = "regard" if size == "1" else f"torchrun {told} -m regard"
     return f"{start} train --resume {run}"
 
 

@@ -23,7 +23,7 @@ from regard.look.flops import flop_counter
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
-from regard.training.loss import cross_entropy
+from regard.training.loss import Loss
 from regard.training.pace import TIMED, padded_tokens, seconds_per_token
 from regard.training.step import Stepper
 from regard.translator import Tokenizers
@@ -85,7 +85,7 @@ def step_flops(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> i
     """
     model.train()
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
-        _loss(model, batch, smoothing).backward()  # type: ignore[no-untyped-call]
+        Loss(model)(batch, smoothing).backward()
     model.zero_grad(set_to_none=True)
     return int(counter.get_total_flops())
 
@@ -99,7 +99,8 @@ def step_bytes(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> i
     """
     model.train()
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    return 4 * weights + saved_bytes(lambda: _loss(model, batch, smoothing), model)
+    loss = Loss(model)
+    return 4 * weights + saved_bytes(lambda: loss(batch, smoothing), model)
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
@@ -125,11 +126,6 @@ def _step_seconds(model: EncoderDecoder, batches: Sequence[Batch], recipe: Recip
     """Seconds of an average step at the best speed seen."""
     best = seconds_per_token(Stepper(model, recipe.training), batches)
     return best * recipe.training.accumulate * _mean(map(padded_tokens, batches))
-
-
-def _loss(model: EncoderDecoder, batch: Batch, smoothing: float) -> Tensor:
-    gold = batch.gold
-    return cross_entropy(model(batch.source, batch.previous), gold.ids, gold.is_real, smoothing)
 
 
 def _real(batch: Batch) -> int:
