@@ -22,7 +22,8 @@ from regard.lab.grid import grid, named
 from regard.lab.plan import asked_in
 from regard.lab.question import Question
 from regard.lab.summary import verdict
-from regard.lab.table import as_text, short, tables
+from regard.lab.table import short, tables
+from regard.look.text import as_text
 from regard.trainer import Listener
 from regard.training.journal import Journal
 from regard.training.loop import Interrupted

@@ -10,11 +10,12 @@ from regard.lab.pictures import curves, scatters
 from regard.lab.question import differences, read_question
 from regard.lab.report import page
 from regard.lab.summary import Summary, summarise, verdict
-from regard.lab.table import WIDTH, as_text, quality_in_words, runs, short, tables, varied
+from regard.lab.table import quality_in_words, runs, short, tables, varied
+from regard.look.glance import Glance
 from regard.look.html import Table
 from regard.look.html import table as as_html
-from regard.look.sentence import Look
 from regard.look.svg import heat_map
+from regard.look.text import WIDTH, as_text
 
 
 def summaries(values: dict[str, list[float | None]], metric: str = "wer", seeds: int = 2) -> list[Summary]:
@@ -137,7 +138,7 @@ def test_every_metric_can_be_drawn(metric: str) -> None:
 
 
 def test_a_heat_map_has_a_cell_for_each_weight_that_shows() -> None:
-    seen = Look(("a", "<b>", "(end)"), ("x", " "), ((0.9, 0.1, 0.0), (0.005, 0.0, 0.995)))
+    seen = Glance(("a", "<b>", "(end)"), ("x", " "), ((0.9, 0.1, 0.0), (0.005, 0.0, 0.995)))
     svg = heat_map(seen)
     assert svg.count("<rect") == 1 + 3
     assert 'fill-opacity="0.90"' in svg

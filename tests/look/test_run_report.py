@@ -216,7 +216,7 @@ def test_pictures_are_of_short_sources_only() -> None:
     translator = untrained()
     assert looks(translator, [Pair("lazy dog " * 10, "A", 1)]) == []
     [seen] = looks(translator, [Pair("dog", "A", 1)])
-    assert seen.source == ("d", "o", "g", "(end)")
+    assert seen.source == ("d", "o", "g", "⟨end⟩")
 
 
 def data(**settings: Any) -> Data:

@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from regard.attention.attend import Attend
 from regard.attention.record import recorded
+from regard.attention.scores import SCORES
 from regard.config import Settings
 from regard.data.tokens import Tokens
 from regard.errors import DataError, UsageError
 from regard.inside.record import Answered, record
 from regard.inside.result import END, START, Look
+from regard.models.interface import Decoder, Memory, State
 from regard.text.tokenizer import BOS, EOS
 from regard.translator import Request, Translator
 from regard.translator.translator import Mates
@@ -60,6 +63,37 @@ def test_the_pass_sees_what_the_steps_saw(model: str) -> None:
     for layer, weights in enumerate(encoder.values()):
         assert_close(seen[f"encoder.{layer}"], weights[0], atol=1e-5, rtol=0)
     assert len(seen) == len(cross) + len(own) + len(encoder)
+
+
+class Distracted(Decoder):
+    """A decoder that, after all it does, attends to something else, as many keys as the source has tokens."""
+
+    def __init__(self, decoder: Decoder, keys: int) -> None:
+        super().__init__()
+        self.decoder, self.keys, self.longest = decoder, keys, decoder.longest
+        self.attend = Attend(SCORES["dot"](4))
+
+    def forward(self, previous: Tokens, memory: Memory) -> torch.Tensor:
+        logits = self.decoder(previous, memory)
+        keys = torch.randn(1, 1, self.keys, 4)
+        self.attend(torch.randn(1, 1, 1, 4), keys, keys)
+        return logits
+
+    def start(self, memory: Memory) -> State:
+        return self.decoder.start(memory)
+
+    def step(self, last_ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        return self.decoder.step(last_ids, state)
+
+
+def test_attention_to_anything_else_is_not_taken_for_it() -> None:
+    model, answered = untrained().model, Answered((5, 6, 7, 8, 9), (4, 5, 6))
+    wanted = record(model, answered).attentions
+    model.decoder = Distracted(model.decoder, len(answered.source) + 1)
+    seen = record(model, answered).attentions
+    assert [each.name for each in seen] == [each.name for each in wanted]
+    for mine, theirs in zip(seen, wanted, strict=True):
+        assert torch.equal(mine.weights, theirs.weights)
 
 
 @pytest.mark.parametrize("model", MODELS)

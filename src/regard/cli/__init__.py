@@ -18,6 +18,7 @@ from regard.cli.compare import compare
 from regard.cli.demo import demo
 from regard.cli.embed import embed
 from regard.cli.info import info
+from regard.cli.look import look
 from regard.cli.score import score
 from regard.cli.train import train
 from regard.cli.translate import translate
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "translate": translate,
     "score": score,
+    "look": look,
     "compare": compare,
     "embed": embed,
     "info": info,

@@ -113,7 +113,8 @@ def _go_on(folder: Path, as_json: bool) -> None:
 def _compare(question: Question, folder: Path, command: str, as_json: bool) -> None:
     from regard.lab import compare as lab
     from regard.lab.files import as_json as facts
-    from regard.lab.table import as_text, tables
+    from regard.lab.table import tables
+    from regard.look.text import as_text
 
     with _watched(folder, f"regard compare --resume {shlex.quote(str(folder))}") as listener:
         found = lab.compare(question, folder, listener, command)

@@ -109,7 +109,8 @@ class Search:
     """How the answer was found and what it scored; score = log_probability / length_penalty + coverage.
 
     `name`: "greedy", "beam 5", "forced" (the answer was given) ... `trace`: a dict a step as decoding/trace.py
-    describes, where each candidate has its `token` too; empty if nothing was searched.
+    describes, where each candidate has its `token` too, and the total of a forbidden one is None; empty if nothing was
+    searched.
     """
 
     name: str
@@ -150,7 +151,7 @@ class Look:
     def to_json(self) -> str:
         """All of it as one JSON object; numbers in full."""
         plain = asdict(self, dict_factory=_without_tensors)
-        return json.dumps({"kind": KIND, "version": VERSION, **plain}, ensure_ascii=False)
+        return json.dumps({"kind": KIND, "version": VERSION, **plain}, ensure_ascii=False, allow_nan=False)
 
     @staticmethod
     def from_json(text: str) -> Look:

@@ -20,9 +20,10 @@ from regard.lab.files import to_bytes
 from regard.lab.grid import named
 from regard.lab.plan import make_folder
 from regard.lab.question import Question
-from regard.lab.table import WIDTH, as_text, tables
+from regard.lab.table import tables
 from regard.look import html
 from regard.look.html import Table
+from regard.look.text import WIDTH, as_text
 from regard.trainer import Listener
 
 JSON, PAGE = "finding.json", "finding.html"

@@ -11,7 +11,7 @@ from typing import Any
 
 from regard.lab.plan import Plan, Planned
 from regard.lab.statistics import at
-from regard.look.sentence import Look, look, sentence_to_show
+from regard.look.glance import Glance, glance, sentence_to_show
 from regard.metrics.evaluate import score_answers
 from regard.text.pairs import Pair
 from regard.training.journal import Event, Journal
@@ -43,7 +43,7 @@ class Result:
     sentences_per_second: float | None
     curve: tuple[dict[str, float], ...]
     answers: tuple[tuple[str, str, str], ...]
-    look: Look | None
+    look: Glance | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, which `read_result` takes back."""
@@ -53,7 +53,7 @@ class Result:
 def read_result(facts: dict[str, Any]) -> Result:
     """What `as_json` gave."""
     curve, answers = tuple(facts["curve"]), tuple((each[0], each[1], each[2]) for each in facts["answers"])
-    seen = facts["look"] and Look(
+    seen = facts["look"] and Glance(
         tuple(facts["look"]["source"]), tuple(facts["look"]["target"]), tuple(map(tuple, facts["look"]["weights"]))
     )
     return Result(**{**facts, "curve": curve, "answers": answers, "look": seen})
@@ -82,7 +82,7 @@ def measure(plan: Plan, planned: Planned, seed: int, run: Path) -> Result:
         len(sources) / seconds,
         curve(events),
         tuple((pair.source, found.get(pair.source, ""), pair.target) for pair in _spaced(plan.development)),
-        look(translator, sentence_to_show(sources)),
+        glance(translator, sentence_to_show(sources)),
     )
 
 

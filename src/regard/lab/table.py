@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from regard.lab.measure import Result
@@ -11,7 +10,6 @@ from regard.lab.statistics import Spread
 from regard.lab.summary import LOWER_IS_BETTER, SECOND, Summary, verdict
 from regard.look.html import Table
 
-WIDTH = 100  # columns of a terminal
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 NOTHING = "-"
 
@@ -122,29 +120,6 @@ def short(number: float) -> str:
             scaled = number / size
             return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{unit}"
     return f"{number:.0f}" if abs(number) >= 99.95 or number == int(number) else f"{number:.3g}"
-
-
-def as_text(table: Table, width: int = WIDTH) -> str:
-    """Plain text that fits `width` columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    tallest = max(name.count("\n") for name in table.head)
-    for place, name in enumerate(table.head):
-        is_words = place in table.words
-        lowered = "\n" * (tallest - name.count("\n")) + name
-        drawn.add_column(lowered, justify="left" if is_words else "right", no_wrap=not is_words, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*row)
-    stream = io.StringIO()
-    console = Console(file=stream, width=width, color_system=None, markup=False, highlight=False, emoji=False)
-    console.print(f"{table.title}\n")
-    console.print(drawn)
-    for note in table.notes:
-        console.print(f"  {note}", soft_wrap=False)
-    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).rstrip("\n")
 
 
 def _spread(spread: Spread | None, digits: int) -> str:

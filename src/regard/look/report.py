@@ -14,8 +14,8 @@ from regard.config import Data
 from regard.folder import write_file
 from regard.look import html
 from regard.look.curve import SHOWN
+from regard.look.glance import MOST, Glance, glance
 from regard.look.html import Table
-from regard.look.sentence import MOST, Look, look
 from regard.look.svg import Line, heat_map, line_chart
 from regard.metrics import METRICS
 from regard.metrics.evaluate import scored_by_symbols, worst_answers
@@ -217,12 +217,12 @@ def _looks(translator: Translator, pairs: Sequence[Pair]) -> str:
     return f'<h2>Where it looks</h2>{html.note(text)}<div class="looks">{maps}</div>'
 
 
-def looks(translator: Translator, pairs: Sequence[Pair]) -> list[Look]:
+def looks(translator: Translator, pairs: Sequence[Pair]) -> list[Glance]:
     """Of a few sources that fit into a picture however they are cut into tokens, spread over their lengths; none if
     the decoder attends to no source."""
     short = [pair for pair in pairs if len(pair.source) < MOST]
     chosen = samples(short, [pair.target for pair in short], MOST_LOOKS)
-    return [seen for each in chosen if (seen := look(translator, each["source"])) is not None]
+    return [seen for each in chosen if (seen := glance(translator, each["source"])) is not None]
 
 
 def _data(told: dict[str, list[Event]], longest: int) -> str:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from regard.look.glance import Glance
 from regard.look.html import printable
-from regard.look.sentence import Look
 
 CELL, LETTER = 16, 7.2  # pixels of a cell of a heat map; width of a letter beside it
 LONGEST_LABEL = 12  # letters
@@ -122,7 +122,7 @@ def _legend(lines: Sequence[Line]) -> str:
     return "".join(parts)
 
 
-def heat_map(seen: Look) -> str:
+def heat_map(seen: Glance) -> str:
     """Attention as inline SVG: a row for each symbol of the answer, a column for each one of the source."""
     left = 8 + LETTER * max(len(_cut(symbol)) for symbol in seen.target)
     top = 8 + LETTER * max(len(_cut(symbol)) for symbol in seen.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from regard.errors import DataError, UsageError
+from regard.inside.opinions import opinions
 from regard.inside.record import Answered, Recording, record
 from regard.inside.result import END, Candidate, Guess, Look, Search, Side, Step
+from regard.inside.words import words_of_ids, words_of_text
+from regard.text.pairs import is_blank
 from regard.text.tokenizer import EOS, UNK, Tokenizer
 from regard.translator.requests import Request
 from regard.translator.results import Answer
@@ -32,13 +36,14 @@ class Wanted:
     rank: int = 1
     target: str | None = None
     model: str = ""
+    opinions: bool = True
 
 
 def look(translator: Translator, wanted: Wanted) -> Look:
     """Raises UsageError for an ensemble, a blank text or too high a rank, DataError for a text that is too long."""
     if translator.mates:
         raise UsageError("one model is looked into at a time", fix="name one model")
-    if not wanted.request.text.strip():
+    if is_blank(wanted.request.text):
         raise UsageError("there is nothing to look at in a blank text", fix="give a text")
     if wanted.target is not None:
         return _shown(translator, wanted, *_forced(translator, wanted))
@@ -65,12 +70,14 @@ def _searched(translator: Translator, wanted: Wanted) -> tuple[Answer, Search]:
 
 
 def _named(trace: Sequence[dict[str, Any]], target: Tokenizer) -> Iterator[dict[str, Any]]:
-    """Each candidate with its token beside its id."""
+    """Each candidate with its token beside its id; the total of one that a filter forbade is None."""
     for step in trace:
-        ids = [each["id"] for each in step["candidates"]]
-        tokens = [END if id == EOS else symbol for id, symbol in zip(ids, target.symbols(ids), strict=True)]
-        pairs = zip(step["candidates"], tokens, strict=True)
-        yield {**step, "candidates": [{**each, "token": token} for each, token in pairs]}
+        candidates = [{**each, "token": _symbol(each["id"], target)} for each in step["candidates"]]
+        yield {**step, "candidates": [{**each, "total": _finite(each["total"])} for each in candidates]}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _search(answer: Answer, name: str, trace: tuple[dict[str, Any], ...] = ()) -> Search:
@@ -102,26 +109,36 @@ def _shown(translator: Translator, wanted: Wanted, answer: Answer, search: Searc
     if len(source) > translator.longest_source:
         most = f"this model reads at most {translator.longest_source:,}"
         raise DataError(f"the text has {len(source):,} tokens, {most}", fix="look at a shorter one")
-    seen = record(translator.model, Answered(tuple(source), answer.ids, answer.finished))
+    answered = Answered(tuple(source), answer.ids, answer.finished)
+    seen = record(translator.model, answered)
+    sides = translator.tokenizers
+    ends = [END] if answer.finished else []
     return Look(
         model=wanted.model,
-        source=_side(text, [*_source_tokens(translator.tokenizers.source, text, source), END]),
-        target=_side(answer.text, [*answer.symbols, *([END] if answer.finished else [])], answer.finished),
+        source=Side(text, (*_source_tokens(sides.source, text, source), END), words_of_text(sides.source, text)),
+        target=Side(
+            answer.text,
+            (*answer.symbols, *ends),
+            words_of_ids(sides.target, answer.ids, answer.finished),
+            answer.finished,
+        ),
         search=search,
         attentions=seen.attentions,
-        steps=tuple(_steps(seen, translator.tokenizers.target, answer)),
+        steps=tuple(_steps(seen, sides.target, answer)),
+        opinions=opinions(translator.model, answered, seen.attentions) if wanted.opinions else {},
     )
 
 
 def _source_tokens(source: Tokenizer, text: str, ids: Sequence[int]) -> list[str]:
-    """As the tokenizer shows them; of one that the model never saw, what the text says there."""
-    pieces = source.pieces(text) if UNK in ids else [""] * len(ids)
-    shown = zip(ids, source.symbols(ids), pieces, strict=True)
-    return [f"<unk {piece.strip()}>" if id == UNK else symbol for id, symbol, piece in shown]
+    """As the tokenizer shows them; of a byte, or of what the model never saw, what the text says there."""
+    pieces = source.pieces(text)
+    return [_source_token(*each) for each in zip(ids, source.symbols(ids), pieces, strict=True)]
 
 
-def _side(text: str, tokens: list[str], ends: bool = True) -> Side:
-    return Side(text, tuple(tokens), tuple((place, place + 1) for place in range(len(tokens))), ends)
+def _source_token(id: int, symbol: str, piece: str) -> str:
+    if id == UNK:
+        return f"<unk {piece.strip()}>"
+    return piece.strip() or symbol if symbol.startswith("<0x") else symbol
 
 
 def _steps(seen: Recording, target: Tokenizer, answer: Answer) -> Iterator[Step]:

@@ -21,6 +21,7 @@ from regard.decoding.trace import Trace
 from regard.device import full_float32
 from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
 from regard.folder import verify
+from regard.inside.choosing import Chosen
 from regard.inside.result import Look
 from regard.models import build
 from regard.models.interface import EncoderDecoder
@@ -67,6 +68,8 @@ class Translator:
     torch's in-place operations are noticed; after an optimiser's step make a new translator.
     """
 
+    chosen: Chosen | None = None  # where alignments are read, if the model folder says it
+
     def __init__(
         self, model: EncoderDecoder, tokenizers: Tokenizers, recipe: Recipe, mates: Mates | None = None
     ) -> None:
@@ -89,7 +92,9 @@ class Translator:
         check_size(recipe, tokenizers, folder)
         model = build(recipe.model, len(tokenizers.source), len(tokenizers.target))
         load_weights(model, folder / "model.safetensors")
-        return Translator(model.to(device).eval(), tokenizers, recipe)
+        translator = Translator(model.to(device).eval(), tokenizers, recipe)
+        translator.chosen = Chosen.load(folder)
+        return translator
 
     @staticmethod
     def load_ensemble(
@@ -114,7 +119,8 @@ class Translator:
                 f"wanted {len(folders)} weights above 0, found {', '.join(map(str, shares))}", fix="give one a model"
             )
         mates = Mates(tuple(other.model for other in others), shares, average) if others else None
-        return Translator(first.model, first.tokenizers, first.recipe, mates)
+        first.mates = mates
+        return first
 
     def decoding(self, options: Mapping[str, Any], *, beam: int | None = None, n_best: int | None = None) -> Decoding:
         """The recipe's decoding section with other values. UsageError for an unknown name or an impossible value.
@@ -179,14 +185,16 @@ class Translator:
         beam: int | None = None,
         options: Mapping[str, Any] | None = None,
         model: str = "",
+        opinions: bool = True,
     ) -> Look:
         """All attentions and choices behind the answer to a text, as `translate` gives it (see inside/result.py).
 
         `rank` 2 is the second-best answer. `target`: not what the model answers, but what it thinks of this one.
-        `model` is the name that is shown. UsageError for an ensemble, a blank text, or a rank that was not found.
+        `model` is the name that is shown; without `opinions` nothing is computed but the one pass. UsageError for an
+        ensemble, a blank text, or a rank that was not found.
         """
         request = Request(text) if isinstance(text, str) else text
-        return look(self, Wanted(request, options or {}, beam, rank, target, model))
+        return look(self, Wanted(request, options or {}, beam, rank, target, model, opinions))
 
     def encode(self, text: str) -> Encoded:
         """The latent vectors of a text (claim N20). DataError for a text longer than `longest_source`."""
