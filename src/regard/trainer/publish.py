@@ -9,6 +9,8 @@ from torch import Tensor
 
 from regard.errors import ModelFolderError
 from regard.folder import seal, write_file
+from regard.inside.choosing import NAME as ALIGNMENT
+from regard.inside.choosing import choose
 from regard.look import report
 from regard.look.curve import save_curve
 from regard.model_card import model_card
@@ -44,6 +46,9 @@ def publish(run: Path, translator: Translator, progress: Progress, validate: Val
     save_curve(events, run / CURVE, run.name)
     report.save_report(run, events, translator, validate.pairs, chosen.answers)
     files = {"recipe.toml": recipe.to_toml().encode(), **translator.tokenizers.files()}
+    if place := choose(model, validate.encoded):
+        write_file(run / ALIGNMENT, place.to_json())
+        files[ALIGNMENT] = place.to_json()
     write_file(run / "README.md", model_card(run.name, translator, events).encode())
     seal(run, [*files, "model.safetensors", "README.md", NAME, MACHINE, CURVE, report.NAME])
 
