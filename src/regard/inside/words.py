@@ -49,8 +49,7 @@ def merge(weights: Float[Tensor, "*H Q K"], queries: Spans, keys: Spans) -> Floa
     divided by its sum, so that it is 1 again whatever was rounded; rows of nothing but 0 stay so.
 
     A word that was attended to through any of its tokens has all of their weight; each token of a word that asks counts
-    the same. Weights are not negative. UsageError where the words do not
-    cover them.
+    the same. Weights are not negative. UsageError where the words do not cover them.
     """
     for spans, size in ((queries, weights.shape[-2]), (keys, weights.shape[-1])):
         if not _covers(spans, size):
