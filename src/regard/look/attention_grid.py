@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ MOST_TOKENS, MOST_PANELS = 256, 32
 LABEL, LONGEST_LABEL, LONGEST_TITLE = 0.125, 14, 120  # inches across a label's line; characters
 LEAST, MOST, MOST_TOGETHER = 1.1, 3.0, 50.0  # inches of a side of a panel, and of all panels side by side
 POINTS = 7  # of labels in a grid
+BAR, LETTERS = 0.2, 9  # inches that a bar of colours is wide; letters of a title an inch
 NUMBER = r"(?:\.([0-9]{1,6}))?"
 NAME = re.compile(rf"({'|'.join(PARTS)}){NUMBER}{NUMBER}")
 
@@ -75,8 +77,9 @@ def save_grid(look: Look, path: Path, part: Part = "cross", words: bool = False)
     _number(axis.secondary_yaxis("right"), "layer", layers, rows, gap)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, label="weight", aspect=40)
-    figure.suptitle(_title(look, part, seen), parse_math=False)
+    together = heads * width, layers * height
+    figure.colorbar(image, ax=axis, label="weight", pad=0.01, fraction=BAR / together[0], aspect=together[1] / BAR)
+    _entitle(figure, look, part, seen)
     _save(figure, path, seen, look)
 
 
@@ -96,7 +99,7 @@ def save_map(look: Look, path: Path, name: str = "cross", words: bool = False) -
     width, height = (min(12.0, max(3.0, 0.22 * len(names))) for names in (seen.columns, seen.rows))
     figure = new_figure(width + 2.6, height + 1.8)
     draw_heat_map(figure.subplots(), seen.weights[0, 0].tolist(), seen.rows, seen.columns, most_labels=60)
-    figure.suptitle(_title(look, name, seen), parse_math=False)
+    _entitle(figure, look, name, seen)
     _save(figure, path, seen, look)
 
 
@@ -201,10 +204,12 @@ def _number(axis: Any, name: str, panels: int, tokens: int, gap: int) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _title(look: Look, name: str, seen: _Seen) -> str:
+def _entitle(figure: Any, look: Look, name: str, seen: _Seen) -> None:
+    """The model, what is drawn and what is not, in lines as long as the figure is wide."""
     part = next(part for part in PARTS if name.startswith(part))
-    model = f"{look.model} · " if look.model else ""
-    return shown(f"{model}{name}: {PARTS[part]}{seen.note}", LONGEST_TITLE)
+    title = shown(f"{look.model}: {name}, {PARTS[part]}{seen.note}".removeprefix(": "), LONGEST_TITLE)
+    lines = textwrap.wrap(title, width=int(figure.get_size_inches()[0] * LETTERS))
+    figure.suptitle("\n".join(lines), parse_math=False)
 
 
 def _save(figure: Any, path: Path, seen: _Seen, look: Look) -> None:
