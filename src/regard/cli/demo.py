@@ -6,6 +6,7 @@ import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,12 +47,19 @@ def demo(
     for pair in held_out:
         wanted.setdefault(pair.source, []).append(pair.target)
     words = list(wanted)[:SAMPLES]
+    puzzle = ""  # a word whose answer is wrong, and what would be right
     for word, answer in zip(words, translator.translate(words), strict=True):
         right = answer.text in wanted[word]
+        puzzle = puzzle or ("" if right else f"{quote(word)} --target {quote(wanted[word][0])}")
         typer.echo(f"  {word:14} {answer.text:30} {'right' if right else 'wanted ' + ' | '.join(wanted[word])}")
     typer.echo("Next:", err=True)
     name = "regard" if shutil.which("regard") else sys.argv[0]  # the environment need not be activated
-    for line in (f"echo hello | {name} translate {run}", f"{name} info {run}", f"{name} train your-pairs.tsv"):
+    for line in (
+        f"echo hello | {name} translate {run}",
+        f"{name} look {run} {puzzle or 'hello'}",
+        f"{name} info {run}",
+        f"{name} train your-pairs.tsv",
+    ):
         typer.echo(f"  {line}", err=True)
 
 

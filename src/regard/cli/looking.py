@@ -102,15 +102,14 @@ def write(
     from regard.folder import write_file
     from regard.look.in_words import in_words
 
-    for path in filter(None, pictures):
-        _draw(found, path, part)
-    typer.echo("\n\n".join(map(in_words, found)))
-    if not any(pictures):
+    written = [_drawn(found, path, part) for path in pictures if path]
+    if not written:
         from regard.look.page import page
 
         path = out or Path(f"look-{_file_name(found[0].source.text)}.html")
         write_file(path, page(found, keep=tuple(keep)).encode())
-        typer.echo(f"\n{path}: open it in a browser")
+        written = [f"{path}: open it in a browser"]
+    typer.echo("\n\n".join([*map(in_words, found), "\n".join(written)]))
 
 
 def _write_numbers(found: Sequence[Look], as_csv: bool) -> None:
@@ -122,13 +121,13 @@ def _write_numbers(found: Sequence[Look], as_csv: bool) -> None:
             file.write(to_csv(each) if as_csv else each.to_json() + "\n")
 
 
-def _draw(found: Sequence[Look], path: Path, part: Part) -> None:
+def _drawn(found: Sequence[Look], path: Path, part: Part) -> str:
     from regard.look.attention_grid import save_grid
 
-    for place, each in enumerate(found):
-        named = path if not place else path.with_stem(f"{path.stem}-2")
-        save_grid(each, named, part)
-        typer.echo(f"{named}: attention, {part}", err=True)
+    paths = [path, *(path.with_stem(f"{path.stem}-{place}") for place in range(2, len(found) + 1))]
+    for look, each in zip(found, paths, strict=True):
+        save_grid(look, each, part)
+    return f"{' and '.join(map(str, paths))}: attention, {part}"
 
 
 def _file_name(text: str) -> str:

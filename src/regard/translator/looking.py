@@ -14,9 +14,9 @@ from regard.errors import DataError, UsageError
 from regard.inside.opinions import opinions
 from regard.inside.record import Answered, Recording, record
 from regard.inside.result import END, Candidate, Guess, Look, Search, Side, Step
-from regard.inside.words import words_of_ids, words_of_text
+from regard.inside.words import Spans, words_of_ids, words_of_text
 from regard.text.pairs import is_blank
-from regard.text.tokenizer import EOS, UNK, Tokenizer
+from regard.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from regard.translator.requests import Request
 from regard.translator.results import Answer
 
@@ -115,11 +115,13 @@ def _shown(translator: Translator, wanted: Wanted, answer: Answer, search: Searc
     ends = [END] if answer.finished else []
     return Look(
         model=wanted.model,
-        source=Side(text, (*_source_tokens(sides.source, text, source), END), words_of_text(sides.source, text)),
+        source=Side(
+            text, (*_source_tokens(sides.source, text, source), END), _units(words_of_text(sides.source, text))
+        ),
         target=Side(
             answer.text,
             (*answer.symbols, *ends),
-            words_of_ids(sides.target, answer.ids, answer.finished),
+            _units(words_of_ids(sides.target, answer.ids, answer.finished)),
             answer.finished,
         ),
         search=search,
@@ -127,6 +129,11 @@ def _shown(translator: Translator, wanted: Wanted, answer: Answer, search: Searc
         steps=tuple(_steps(seen, sides.target, answer)),
         opinions=opinions(translator.model, answered, seen.attentions) if wanted.opinions else {},
     )
+
+
+def _units(words: Spans) -> Spans:
+    """Of a text that is a single word (and its end) the tokens: merged, there would be nothing to see."""
+    return words if len(words) > 2 else tuple((place, place + 1) for place in range(words[-1][1] if words else 0))
 
 
 def _source_tokens(source: Tokenizer, text: str, ids: Sequence[int]) -> list[str]:
@@ -150,7 +157,9 @@ def _steps(seen: Recording, target: Tokenizer, answer: Answer) -> Iterator[Step]
 
 
 def _best(values: Tensor, target: Tokenizer, most: int) -> Iterator[Candidate]:
-    top = torch.topk(values, min(most, len(values)))
+    """The likeliest tokens of those that can stand in an answer."""
+    allowed = values.index_fill(0, torch.tensor([PAD, BOS]), -math.inf)
+    top = torch.topk(allowed, min(most, len(values) - 2))
     symbols = [_symbol(id, target) for id in top.indices.tolist()]
     return (Candidate(symbol, value) for symbol, value in zip(symbols, top.values.tolist(), strict=True))
 
