@@ -124,6 +124,7 @@ def test_long_sentences_are_thinned_then_cut_and_say_so(
     assert labels(drawn[0].axes[0], "x") == [f"s{place}" for place in range(0, 60, 3)] + [END] + [
         f"s{place}" for place in range(0, 60, 3)
     ] + [END]
+    assert list(drawn[0].axes[0].get_xticks()) == [panel + place for panel in (0, 61 + 4) for place in range(0, 61, 3)]
     monkeypatch.setattr(attention_grid, "MOST_TOKENS", 40)
     monkeypatch.setattr(attention_grid, "MOST_PANELS", 1)
     save_grid(long, tmp_path / "cut.svg")
