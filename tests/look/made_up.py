@@ -99,8 +99,8 @@ def _step(token: str, layers: int) -> Step:
 
 def _trace(target: Side, steps: tuple[Step, ...], beam: int) -> tuple[dict[str, Any], ...]:
     """The answer stays at place 0; beside it, candidates that live for a while or not at all."""
-    before, trace = [0.0] if beam else [], []
-    for number, step in enumerate(steps):
+    before, trace = [0.0], []
+    for number, step in enumerate(steps if beam else ()):
         last = target.ends and number == len(steps) - 1
         found = [
             _candidate(parent, each, before[parent]) for parent in range(len(before)) for each in step.alternatives
@@ -117,7 +117,7 @@ def _trace(target: Side, steps: tuple[Step, ...], beam: int) -> tuple[dict[str, 
         before = [each["total"] for each in [own, *others][:beam]]
         shown = sorted([own, *others[: beam + 6]], key=lambda each: -each["total"])
         trace.append({"step": number, "candidates": shown})
-    return tuple(trace) if beam else ()
+    return tuple(trace)
 
 
 def _candidate(parent: int, each: Candidate, before: float) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Weights as text in a page: one or two bytes a number, only what may be attended to, within a stated size.
 
 Two bytes are float16 (three significant digits). One byte holds the square root of a number's share of the largest, so
-that small weights stay apart: a share w is off by at most sqrt(w) / 255 + 1 / 260100. In both a 0 is exactly 0.
+that small weights stay apart: a share w is off by at most sqrt(w) / 255 + 1 / 260100. In both a 0 is exactly 0. Norms
+are weights times a length of each key; where that is so, only the lengths are packed.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from regard.errors import UsageError
 from regard.look.result import Attention, Look
 
-FINE = 1_350_000  # characters of a page up to which numbers take two bytes
+FINE = 1_450_000  # characters of a page up to which its numbers take two bytes
 NORMS = 13_000_000  # characters up to which norms are kept beside the weights
 STEPS = 255  # above 0, of a byte
 CHARACTERS = 4 / 3  # of base64 for a byte
@@ -40,11 +41,12 @@ class Pack:
 
 @dataclass(frozen=True)
 class Kept:
-    """The heads of a layer that go into the page, and whether their norms do."""
+    """The heads of a layer that go into the page, and whether their norms do: as `lengths` of keys, or one a cell."""
 
     layer: Attention
     heads: tuple[int, ...]
     norms: bool
+    lengths: Float[Tensor, "H K"] | None = None
 
     @property
     def numbers(self) -> int:
@@ -53,17 +55,19 @@ class Kept:
         if is_triangle(self.layer):
             rows = self.layer.weights.shape[1]
             cells = rows * (rows + 1) // 2
-        return len(self.heads) * cells * (1 + self.norms)
+        return len(self.heads) * cells * (1 + (self.norms and self.lengths is None))
 
     def __str__(self) -> str:
         every = len(self.heads) == len(self.layer.weights)
         return self.layer.name if every else ", ".join(f"{self.layer.name}.{head}" for head in self.heads)
 
 
-def packed(looks: Sequence[Look], keep: Sequence[str], most: float) -> tuple[Pack, list[dict[str, Any]]]:
-    """The numbers of looks in about `most` characters, and per look what its attentions and opinions are.
+def packed(
+    looks: Sequence[Look], keep: Sequence[str], most: float, beside: int = 0
+) -> tuple[Pack, list[dict[str, Any]]]:
+    """The numbers of looks in at most `most` characters, and per look what its attentions and opinions are.
 
-    UsageError if `keep` names what no look has.
+    `beside`: characters of the page that are no numbers. UsageError if `keep` names what no look has.
     """
     wanted = [chosen(look, keep) for look in looks]
     if missing := [name for name in keep if not any(_holds(each, name) for layers in wanted for each in layers)]:
@@ -73,7 +77,7 @@ def packed(looks: Sequence[Look], keep: Sequence[str], most: float) -> tuple[Pac
         )
     kept, left_out = _fitting(wanted, most)
     total = sum(each.numbers for layers in kept for each in layers) * CHARACTERS
-    pack = Pack(16 if total * 2 <= FINE else 8, left_out=left_out)
+    pack = Pack(16 if total * 2 + beside <= FINE else 8, left_out=left_out)
     return pack, [
         {
             "attentions": [_attention(each, pack) for each in layers],
@@ -91,8 +95,18 @@ def chosen(look: Look, keep: Sequence[str]) -> list[Kept]:
         names = {layer.part, layer.name}
         some = [head for head in heads if not keep or names & set(keep) or f"{layer.name}.{head}" in keep]
         if some and layer.weights.numel():
-            found.append(Kept(layer, tuple(some), layer.norms is not None))
+            found.append(Kept(layer, tuple(some), layer.norms is not None, key_lengths(layer)))
     return found
+
+
+def key_lengths(layer: Attention) -> Float[Tensor, "H K"] | None:
+    """What each key's weights are to be multiplied with to give the norms; None if no such numbers do."""
+    if layer.norms is None or not layer.weights.numel():
+        return None
+    at = layer.weights.argmax(1, keepdim=True)
+    lengths = (layer.norms.gather(1, at) / layer.weights.gather(1, at)).nan_to_num(0.0, 0.0, 0.0)
+    fits = torch.allclose(layer.weights * lengths, layer.norms, rtol=1e-3, atol=1e-6 * float(layer.norms.max()))
+    return lengths[:, 0] if fits else None
 
 
 def is_triangle(layer: Attention) -> bool:
@@ -123,8 +137,8 @@ def _fitting(wanted: list[list[Kept]], most: float) -> tuple[list[list[Kept]], l
     def size() -> float:
         return sum(each.numbers for layers in kept for each in layers) * CHARACTERS
 
-    if size() > min(NORMS, most) and any(each.norms for layers in kept for each in layers):
-        kept = [[Kept(each.layer, each.heads, False) for each in layers] for layers in kept]
+    if size() > min(NORMS, most) and any(each.norms and each.lengths is None for layers in kept for each in layers):
+        kept = [[replace(each, norms=each.norms and each.lengths is not None) for each in one] for one in kept]
         left_out.append("norms")
     queue = sorted({(each.layer.part == "cross", each.layer.layer, each.layer.name) for one in kept for each in one})
     for *_, name in queue:
@@ -146,8 +160,17 @@ def _attention(kept: Kept, pack: Pack) -> dict[str, Any]:
         "columns": columns,
         "triangle": triangle,
         "weights": _block(layer.weights, kept.heads, triangle, pack),
-        "norms": _block(layer.norms, kept.heads, triangle, pack) if kept.norms and layer.norms is not None else None,
+        "norms": _norms(kept, triangle, pack),
     }
+
+
+def _norms(kept: Kept, triangle: bool, pack: Pack) -> dict[str, Any] | None:
+    if not kept.norms or kept.layer.norms is None:
+        return None
+    if kept.lengths is None:
+        return _block(kept.layer.norms, kept.heads, triangle, pack)
+    content, top = bytes_of(kept.lengths[list(kept.heads)], 16)
+    return {"lengths": pack.add(content), "top": top}
 
 
 def _block(values: Float[Tensor, "H Q K"], heads: Sequence[int], triangle: bool, pack: Pack) -> dict[str, Any]:

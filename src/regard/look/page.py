@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
@@ -73,7 +74,9 @@ def page(looks: Sequence[Look], *, keep: Sequence[str] = (), most_megabytes: flo
     """
     if len(looks) not in (1, 2):
         raise UsageError(f"a page shows one look or two, found {len(looks)}", fix="make a page for each pair")
-    pack, arrays = packed(looks, keep, most_megabytes * MEGABYTE)
+    style, script, facts = _asset("page.css"), _script(), [_facts(look) for look in looks]
+    beside = len(quoted(facts)) + len(style) + len(script)
+    pack, arrays = packed(looks, keep, most_megabytes * MEGABYTE, beside)
     data = {
         "kind": KIND,
         "version": VERSION,
@@ -81,9 +84,8 @@ def page(looks: Sequence[Look], *, keep: Sequence[str] = (), most_megabytes: flo
         "bits": pack.bits,
         "left_out": pack.left_out,
         "chosen": list(keep),
-        "looks": [{**_facts(look), **each} for look, each in zip(looks, arrays, strict=True)],
+        "looks": [{**look, **each} for look, each in zip(facts, arrays, strict=True)],
     }
-    style, script = _asset("page.css"), _script()
     blocks = (
         f'<script type="text/plain" id="block{place}">{block}</script>' for place, block in enumerate(pack.blocks)
     )
@@ -103,7 +105,7 @@ def embedded(looks: Sequence[Look], *, keep: Sequence[str] = (), most_megabytes:
 
 def quoted(data: Any) -> str:
     """JSON that no text in it can end: plain ASCII without <, > and &, so that it stands in HTML as it is."""
-    plain = json.dumps(_without_infinities(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    plain = json.dumps(_finite(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -120,15 +122,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _without_infinities(value: Any) -> Any:
-    """JSON has no infinity: of a forbidden candidate's total it is written as a word, which the script reads back."""
+def _finite(value: Any) -> Any:
+    """Numbers in the digits of float32. JSON has no infinity (of a forbidden candidate): the script knows a word."""
     if isinstance(value, dict):
-        return {key: _without_infinities(each) for key, each in value.items()}
+        return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without_infinities(each) for each in value]
-    if isinstance(value, float) and value - value != 0:
-        return None if value != value else {"infinite": 1 if value > 0 else -1}
+        return [_finite(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else {"infinite": _sign(value)}
     return value
+
+
+def _sign(value: float) -> int:
+    return 0 if math.isnan(value) else 1 if value > 0 else -1
 
 
 def _policy(style: str, script: str) -> str:

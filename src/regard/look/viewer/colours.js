@@ -4,7 +4,8 @@ const RAMPS = {
   light: ["#fcfcf9", "#dcefd4", "#9ed6b9", "#55aeb0", "#33789f", "#2e4482", "#1c1443"],
   dark: ["#171a20", "#27305c", "#2c5f91", "#3a91a2", "#74c3a1", "#c3e8ab", "#fbfde0"],
 };
-const ARMS = { // less in blue, more in orange: apart for every kind of colour blindness
+const ARMS = {
+  // less in blue, more in orange: apart for every kind of colour blindness
   light: ["#0b4f94", "#5a9bd0", "#c5ddee", "#fcfcf9", "#f8d3b0", "#e08a3c", "#9c4300"],
   dark: ["#8fc7ff", "#3f86c6", "#244563", "#171a20", "#5c3a1c", "#c0702b", "#ffb877"],
 };
@@ -19,16 +20,23 @@ function channels(colour) {
 function ramp(stops) {
   const points = stops.map(channels);
   return Array.from({ length: STEPS }, (_, step) => {
-    const place = (step / (STEPS - 1)) * (points.length - 1), low = Math.min(Math.floor(place), points.length - 2);
+    const place = (step / (STEPS - 1)) * (points.length - 1),
+      low = Math.min(Math.floor(place), points.length - 2);
     return points[low].map((value, channel) => Math.round(value + (points[low + 1][channel] - value) * (place - low)));
   });
 }
 
-const TABLE = Object.fromEntries(["light", "dark"].flatMap((theme) => [[theme, ramp(RAMPS[theme])], [`${theme} signed`, ramp(ARMS[theme])]]));
+const TABLE = Object.fromEntries(
+  ["light", "dark"].flatMap((theme) => [
+    [theme, ramp(RAMPS[theme])],
+    [`${theme} signed`, ramp(ARMS[theme])],
+  ]),
+);
 
 /** From a number to one of the STEPS colours. `curve`: "root" spreads small numbers, "even" keeps distances. */
 function scale(top, signed, curve) {
-  const bend = curve === "root" ? Math.sqrt : (value) => value, most = top || 1;
+  const bend = curve === "root" ? Math.sqrt : (value) => value,
+    most = top || 1;
   return (value) => {
     const size = bend(Math.min(1, Math.abs(value) / most));
     return Math.round((signed ? (1 + Math.sign(value) * size) / 2 : size) * (STEPS - 1));

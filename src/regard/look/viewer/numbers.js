@@ -1,15 +1,30 @@
 // The numbers of the looks: unpacked when they are wanted, averaged, merged to words, subtracted.
 
 const DATA = JSON.parse(document.getElementById("data").textContent, (key, value) =>
-  value && typeof value.infinite === "number" ? value.infinite * Infinity : value);
+  value && typeof value.infinite === "number" ? value.infinite * Infinity : value,
+);
 const LOOKS = DATA.looks;
 const START = "⟨start⟩";
 const PARTS = {
-  encoder: { name: "Encoder", says: "each source token looks at the source", rows: "source token that looks", columns: "source token looked at" },
-  decoder: { name: "Decoder", says: "each step looks at what was written before it", rows: "answer token being written", columns: "what was written before" },
-  cross: { name: "Cross", says: "each step of the answer looks at the source", rows: "answer token being written", columns: "source token looked at" },
+  encoder: {
+    name: "Encoder",
+    says: "each source token looks at the source",
+    rows: "source token that looks",
+    columns: "source token looked at",
+  },
+  decoder: {
+    name: "Decoder",
+    says: "each step looks at what was written before it",
+    rows: "answer token being written",
+    columns: "what was written before",
+  },
+  cross: {
+    name: "Cross",
+    says: "each step of the answer looks at the source",
+    rows: "answer token being written",
+    columns: "source token looked at",
+  },
 };
-const MANY = 60000; // arrows; above it stay with the largest
 const unpacked = new Map();
 
 function bytes(block) {
@@ -22,7 +37,9 @@ function bytes(block) {
 }
 
 function half(code) {
-  const exponent = (code >> 10) & 31, fraction = code & 1023, sign = code & 0x8000 ? -1 : 1;
+  const exponent = (code >> 10) & 31,
+    fraction = code & 1023,
+    sign = code & 0x8000 ? -1 : 1;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
@@ -61,48 +78,76 @@ function layerOf(look, part, layer) {
 
 /** Adds one head of a layer, times a factor, onto a matrix. */
 function addHead(onto, layer, head, measure, factor) {
-  const packed = layer[measure], place = layer.heads.indexOf(head);
-  const table = TABLES[DATA.bits], all = codes(packed.block, DATA.bits), scale = packed.top * factor;
+  const place = layer.heads.indexOf(head),
+    lengths = measure === "norms" && keyLengths(layer, place),
+    packed = lengths ? layer.weights : layer[measure];
+  const table = TABLES[DATA.bits],
+    all = codes(packed.block, DATA.bits),
+    scale = packed.top * factor;
   const { rows, columns } = layer;
   let at = place * (layer.triangle ? (rows * (rows + 1)) / 2 : rows * columns);
   for (let row = 0; row < rows; row++) {
-    const width = layer.triangle ? row + 1 : columns, start = row * columns;
-    for (let column = 0; column < width; column++) onto.cells[start + column] += table[all[at++]] * scale;
+    const width = layer.triangle ? row + 1 : columns,
+      start = row * columns;
+    for (let column = 0; column < width; column++)
+      onto.cells[start + column] += table[all[at++]] * scale * (lengths ? lengths[column] : 1);
   }
+}
+
+/** What weights are multiplied with to be norms, a number a key; null if norms are packed themselves. */
+function keyLengths(layer, place) {
+  if (layer.norms.lengths === undefined) return null;
+  const all = codes(layer.norms.lengths, 16).subarray(place * layer.columns, (place + 1) * layer.columns);
+  return Float32Array.from(all, (code) => half(code) * layer.norms.top);
 }
 
 /** One head, or the mean over the heads and layers that are "mean". Null if the look has no such thing. */
 function attention(look, part, layer, head, measure = "weights") {
   const layers = layersOf(look, part).filter((each) => layer === "mean" || each.layer === layer);
-  const wanted = layers.flatMap((each) => each.heads.filter((one) => head === "mean" || one === head).map((one) => [each, one]));
+  const wanted = layers.flatMap((each) =>
+    each.heads.filter((one) => head === "mean" || one === head).map((one) => [each, one]),
+  );
   if (!wanted.length || wanted.some(([each]) => !each[measure])) return null;
   const first = wanted[0][0];
-  const found = matrix(first.rows, first.columns, undefined, layers.every((each) => each.triangle));
+  const found = matrix(
+    first.rows,
+    first.columns,
+    undefined,
+    layers.every((each) => each.triangle),
+  );
   for (const [each, one] of wanted) addHead(found, each, one, measure, 1 / wanted.length);
   return found;
 }
 
 function opinion(look, name) {
   const { block, top, rows, columns } = look.opinions[name];
-  return matrix(rows, columns, Float32Array.from(codes(block, 16), (code) => half(code) * top));
+  return matrix(
+    rows,
+    columns,
+    Float32Array.from(codes(block, 16), (code) => half(code) * top),
+  );
 }
 
 /** Spans of tokens as one row and column each: columns are added up, rows are averaged, so rows still sum to 1. */
 function merged(source, rowSpans, columnSpans) {
   const found = matrix(rowSpans.length, columnSpans.length, undefined, source.triangle);
-  rowSpans.forEach(([top, bottom], row) => columnSpans.forEach(([left, right], column) => {
-    let sum = 0;
-    for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += source.cells[y * source.columns + x];
-    found.cells[row * found.columns + column] = bottom > top ? sum / (bottom - top) : 0;
-  }));
+  rowSpans.forEach(([top, bottom], row) =>
+    columnSpans.forEach(([left, right], column) => {
+      let sum = 0;
+      for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += source.cells[y * source.columns + x];
+      found.cells[row * found.columns + column] = bottom > top ? sum / (bottom - top) : 0;
+    }),
+  );
   return found;
 }
 
 /** The first rows and columns of `first` less those of `second`. */
 function less(first, second, rows, columns) {
   const found = matrix(rows, columns, undefined, first.triangle);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++)
-    found.cells[row * columns + column] = first.cells[row * first.columns + column] - second.cells[row * second.columns + column];
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      found.cells[row * columns + column] =
+        first.cells[row * first.columns + column] - second.cells[row * second.columns + column];
   return found;
 }
 
@@ -140,24 +185,43 @@ function inputSpans(spans, length) {
 function joined(tokens, spans) {
   return spans.map(([first, last]) => {
     const some = tokens.slice(first, last);
-    return label(some.map((each) => each.text).join("").trim() || some.map((each) => each.text).join(""), some.every((each) => each.special));
+    return label(
+      some
+        .map((each) => each.text)
+        .join("")
+        .trim() || some.map((each) => each.text).join(""),
+      some.every((each) => each.special),
+    );
   });
 }
 
 /** What stands at the rows and columns of a part: labels by token, and the spans that make words of them. */
 function axes(look, part) {
-  const source = { labels: labels(look.source), spans: spansOf(look.source), rtl: direction(look.source.text) === "rtl" };
-  const target = { labels: labels(look.target), spans: spansOf(look.target), rtl: direction(look.target.text) === "rtl" };
+  const source = {
+    labels: labels(look.source),
+    spans: spansOf(look.source),
+    rtl: direction(look.source.text) === "rtl",
+  };
+  const target = {
+    labels: labels(look.target),
+    spans: spansOf(look.target),
+    rtl: direction(look.target.text) === "rtl",
+  };
   if (part === "encoder") return { rows: source, columns: source };
   if (part === "cross") return { rows: target, columns: source };
   const written = inputs(look.target);
-  return { rows: target, columns: { labels: written, spans: inputSpans(target.spans, written.length), rtl: target.rtl } };
+  return {
+    rows: target,
+    columns: { labels: written, spans: inputSpans(target.spans, written.length), rtl: target.rtl },
+  };
 }
 
 // Two looks
 
 function sameTokens(first, second) {
-  return first.tokens.length === second.tokens.length && first.tokens.every((text, place) => text === second.tokens[place]);
+  return (
+    first.tokens.length === second.tokens.length && first.tokens.every((text, place) => text === second.tokens[place])
+  );
 }
 
 /** The steps that both answers came to with the same words before them. */
@@ -172,9 +236,10 @@ function commonSteps(first, second) {
 function overlap(first, second, part) {
   if (part !== "decoder" && !sameTokens(first.source, second.source))
     return { why: "The two sources are different tokens, so their cells cannot be subtracted. See them side by side." };
-  const width = first.source.tokens.length, steps = commonSteps(first, second);
+  const width = first.source.tokens.length,
+    steps = commonSteps(first, second);
   const whole = part === "encoder" || (steps === first.target.tokens.length && steps === second.target.tokens.length);
-  const note = whole ? "" : `Of ${count(steps, "step")}: up to the one where the answers part.`;
+  const note = whole ? "" : `The first ${count(steps, "step")} only: up to there both answers were the same.`;
   return { rows: part === "encoder" ? width : steps, columns: part === "decoder" ? steps : width, note };
 }
 
@@ -185,7 +250,8 @@ function seen(subject, part, layer, head, { measure = "weights", unit = "tokens"
   if (!found) return { why: missing(look, part, measure) };
   let note = "";
   if (subject === "difference") {
-    const other = attention(LOOKS[1], part, layer, head, measure), common = overlap(look, LOOKS[1], part);
+    const other = attention(LOOKS[1], part, layer, head, measure),
+      common = overlap(look, LOOKS[1], part);
     if (!other) return { why: missing(LOOKS[1], part, measure) };
     if (common.why) return common;
     found = less(found, other, common.rows, common.columns);
@@ -202,8 +268,14 @@ function missing(look, part, measure) {
 function labelled(found, { rows, columns }, unit) {
   const [tall, wide] = [rows.labels.slice(0, found.rows), columns.labels.slice(0, found.columns)];
   if (unit === "tokens") return { matrix: found, rows: tall, columns: wide, rtl: columns.rtl };
-  const rowSpans = within(rows.spans, found.rows), columnSpans = within(columns.spans, found.columns);
-  return { matrix: merged(found, rowSpans, columnSpans), rows: joined(tall, rowSpans), columns: joined(wide, columnSpans), rtl: columns.rtl };
+  const rowSpans = within(rows.spans, found.rows),
+    columnSpans = within(columns.spans, found.columns);
+  return {
+    matrix: merged(found, rowSpans, columnSpans),
+    rows: joined(tall, rowSpans),
+    columns: joined(wide, columnSpans),
+    rtl: columns.rtl,
+  };
 }
 
 function within(spans, length) {
@@ -218,22 +290,41 @@ function statistics(found, part) {
   const sums = { entropy: 0, same: 0, before: 0, after: 0, first: 0, last: 0 };
   for (let row = 0; row < rows; row++) {
     const at = (column) => (column >= 0 && column < columns ? cells[row * columns + column] : 0);
-    for (let column = 0; column < columns; column++) if (at(column) > 0) sums.entropy -= at(column) * Math.log2(at(column));
-    sums.same += at(row); sums.before += at(row - 1); sums.after += at(row + 1); sums.first += at(0); sums.last += at(columns - 1);
+    for (let column = 0; column < columns; column++)
+      if (at(column) > 0) sums.entropy -= at(column) * Math.log2(at(column));
+    sums.same += at(row);
+    sums.before += at(row - 1);
+    sums.after += at(row + 1);
+    sums.first += at(0);
+    sums.last += at(columns - 1);
   }
   for (const name of Object.keys(sums)) sums[name] /= rows || 1;
   return sums;
 }
 
 const HABITS = {
-  encoder: { same: "itself", before: "the token before", after: "the token after", first: "the first token", last: "the end" },
+  encoder: {
+    same: "itself",
+    before: "the token before",
+    after: "the token after",
+    first: "the first token",
+    last: "the end",
+  },
   decoder: { same: "the token just written", before: "the one before that", first: "the start" },
-  cross: { same: "the same place in the source", before: "one place earlier", after: "one place later", first: "the first source token", last: "the source's end" },
+  cross: {
+    same: "the same place in the source",
+    before: "one place earlier",
+    after: "one place later",
+    first: "the first source token",
+    last: "the source's end",
+  },
 };
 
 /** A habit in words, if half of the weight or more follows it. */
 function habit(sums, part) {
-  const [name, value] = Object.keys(HABITS[part]).map((each) => [each, sums[each]]).sort((a, b) => b[1] - a[1])[0];
+  const [name, value] = Object.keys(HABITS[part])
+    .map((each) => [each, sums[each]])
+    .sort((a, b) => b[1] - a[1])[0];
   if (value >= 0.5) return `Mostly looks at ${HABITS[part][name]} (${share(value)} of the weight).`;
   return `No single habit: like looking at ${(2 ** sums.entropy).toFixed(1)} tokens at once.`;
 }

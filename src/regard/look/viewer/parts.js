@@ -4,12 +4,34 @@ const pictures = []; // those on the page now: what is hovered in one is marked 
 
 /** A drawing on the page. `locked`: the place that a click fixed. `choose` is called with a place, or null to let go. */
 function picture(drawing, { title, group = "", locked = null, choose = () => {}, id, lockable = true }) {
-  const readout = make("p", { class: "readout" }), overlay = make("canvas", { "aria-hidden": "true", class: "overlay" });
-  const base = canvasOf(drawing);
-  const frame = make("div", {
-    class: "picture", id, tabindex: 0, role: "application", "aria-label": title, css: { width: `${drawing.width}px`, height: `${drawing.height}px` },
-  }, base, overlay);
-  const self = { drawing, title, group, at: null, show: (place) => showPlace(self, place), overlay, readout, locked, lockable };
+  const readout = make("p", { class: "readout" }),
+    overlay = canvasFor(`${id} overlay`);
+  const base = canvasOf(drawing, undefined, canvasFor(id));
+  overlay.className = "overlay";
+  const frame = make(
+    "div",
+    {
+      class: "picture",
+      id,
+      tabindex: 0,
+      role: "application",
+      "aria-label": title,
+      css: { width: `${drawing.width}px`, height: `${drawing.height}px` },
+    },
+    base,
+    overlay,
+  );
+  const self = {
+    drawing,
+    title,
+    group,
+    at: null,
+    show: (place) => showPlace(self, place),
+    overlay,
+    readout,
+    locked,
+    lockable,
+  };
   pictures.push(self);
   listen(frame, self, choose);
   showPlace(self, null);
@@ -32,8 +54,10 @@ function listen(frame, self, choose) {
   frame.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const place = self.at || self.locked;
-    if (event.key.startsWith("Arrow")) hover(self, place ? drawing.move(place, event.key) : drawing.begin || { row: 0, column: 0 });
-    else if ((event.key === "Enter" || event.key === " ") && place) choose(self.locked && JSON.stringify(self.locked) === JSON.stringify(place) ? null : place);
+    if (event.key.startsWith("Arrow"))
+      hover(self, place ? drawing.move(place, event.key) : drawing.begin || { row: 0, column: 0 });
+    else if ((event.key === "Enter" || event.key === " ") && place)
+      choose(self.locked && JSON.stringify(self.locked) === JSON.stringify(place) ? null : place);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -50,26 +74,18 @@ function showPlace(self, place) {
   const { drawing, overlay, readout } = self;
   self.at = place;
   const shown = place || self.locked;
-  const context = fresh(overlay, drawing);
-  if (shown && drawing.fits(shown)) {
-    drawing.mark(new CanvasSurface(context), shown);
-    readout.replaceChildren(...[drawing.say(shown)].flat(), place || !self.lockable ? "" : make("span", { class: "soft" }, "  (locked; click it again to let go)"));
+  overlay.hidden = !(shown && drawing.fits(shown));
+  if (!overlay.hidden) {
+    drawing.mark(new CanvasSurface(blank(overlay, drawing)), shown);
+    readout.replaceChildren(
+      ...[drawing.say(shown)].flat(),
+      place || !self.lockable ? "" : make("span", { class: "soft" }, "  (locked; click it again to let go)"),
+    );
     if (place && document.activeElement === overlay.parentNode) announce(readout.textContent);
-  } else readout.replaceChildren(make("span", { class: "soft" }, drawing.hint || "Point at a cell to read its number; click to keep it."));
-}
-
-function fresh(canvas, { width, height }) {
-  const density = Math.min(window.devicePixelRatio || 1, Math.sqrt(MOST_PIXELS / (width * height || 1)));
-  const [wide, tall] = [Math.max(1, Math.round(width * density)), Math.max(1, Math.round(height * density))];
-  if (canvas.width !== wide || canvas.height !== tall) {
-    canvas.width = wide; canvas.height = tall;
-    canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
-  }
-  const context = canvas.getContext("2d");
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, wide, tall);
-  context.scale(wide / width || 1, tall / height || 1);
-  return context;
+  } else
+    readout.replaceChildren(
+      make("span", { class: "soft" }, drawing.hint || "Point at a cell to read its number; click to keep it."),
+    );
 }
 
 /** Said by screen readers. */
@@ -79,23 +95,52 @@ function announce(text) {
 
 /** Buttons of which one is pressed. `items`: [value, name, hint]. */
 function choice(title, items, now, pick, id) {
-  return make("div", { class: "choice", role: "group", "aria-label": title },
+  return make(
+    "div",
+    { class: "choice", role: "group", "aria-label": title },
     make("span", { class: "choice-title", "aria-hidden": "true" }, title),
-    make("span", { class: "buttons" }, items.map(([value, name, hint], place) => make("button", {
-      type: "button", id: id && `${id}-${place}`, "aria-pressed": String(value === now), title: hint, onclick: () => pick(value),
-    }, name))));
+    make(
+      "span",
+      { class: "buttons" },
+      items.map(([value, name, hint], place) =>
+        make(
+          "button",
+          {
+            type: "button",
+            id: id && `${id}-${place}`,
+            "aria-pressed": String(value === now),
+            title: hint,
+            onclick: () => pick(value),
+          },
+          name,
+        ),
+      ),
+    ),
+  );
 }
 
 /** A list to pick one from. */
 function menu(title, items, now, pick, id) {
   const picked = (event) => pick(items[event.target.selectedIndex][0]);
-  return make("label", { class: "choice" }, make("span", { class: "choice-title" }, title),
-    make("select", { id, onchange: picked }, items.map(([value, name]) => make("option", { selected: value === now }, name))));
+  return make(
+    "label",
+    { class: "choice" },
+    make("span", { class: "choice-title" }, title),
+    make(
+      "select",
+      { id, onchange: picked },
+      items.map(([value, name]) => make("option", { selected: value === now }, name)),
+    ),
+  );
 }
 
 /** A folded part that stays open when the page is drawn again. `content` is made only when it is seen. */
 function folded(name, summary, content) {
-  const box = make("details", { id: `folded-${name}`, open: opened.has(name) }, make("summary", { id: `summary-${name}` }, summary));
+  const box = make(
+    "details",
+    { id: `folded-${name}`, open: opened.has(name) },
+    make("summary", { id: `summary-${name}` }, summary),
+  );
   const body = make("div", { class: "folded" });
   box.append(body);
   if (opened.has(name)) body.append(content());
@@ -123,9 +168,21 @@ function roomFor(panes) {
 
 /** Panes beside each other, each with its name if there are two looks. */
 function panes(shown, build) {
-  const name = (subject) => subject === "difference" ? "A less B" : lookName(subject);
-  const headed = (subject) => LOOKS.length > 1 ? make("h3", { class: "pane-name" }, make("span", { class: "badge" }, name(subject)), subject === "difference" ? "" : ` ${describe(subject)}`) : null;
-  return make("div", { class: shown.length > 1 ? "panes two" : "panes" }, shown.map((subject) => make("section", { class: "pane" }, headed(subject), build(subject))));
+  const name = (subject) => (subject === "difference" ? "A less B" : lookName(subject));
+  const headed = (subject) =>
+    LOOKS.length > 1
+      ? make(
+          "h3",
+          { class: "pane-name" },
+          make("span", { class: "badge" }, name(subject)),
+          subject === "difference" ? "" : ` ${describe(subject)}`,
+        )
+      : null;
+  return make(
+    "div",
+    { class: shown.length > 1 ? "panes two" : "panes" },
+    shown.map((subject) => make("section", { class: "pane" }, headed(subject), build(subject))),
+  );
 }
 
 function describe(place) {

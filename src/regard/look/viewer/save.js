@@ -8,19 +8,35 @@ function shifted(surface, left, top) {
     rect: (x, y, ...rest) => surface.rect(x + left, y + top, ...rest),
     text: (x, y, ...rest) => surface.text(x + left, y + top, ...rest),
     image: (source, x, y, ...rest) => surface.image(source, x + left, y + top, ...rest),
-    path: (points, style) => surface.path(points.map(([x, y]) => [x + left, y + top]), style),
+    path: (points, style) =>
+      surface.path(
+        points.map(([x, y]) => [x + left, y + top]),
+        style,
+      ),
   };
 }
 
 /** All pictures of the view as one drawing, below what they are pictures of. */
 function composed() {
-  const view = VIEWS[state.view], shown = subjects(view.differs), width = 920;
-  const parts = shown.flatMap((subject) => view.drawings(subject, width, shown).map((drawing, place) => ({ drawing, title: place ? drawing.name : captionOf(subject) })));
+  const view = VIEWS[state.view],
+    shown = subjects(view.differs),
+    width = 920;
+  const parts = shown.flatMap((subject) =>
+    view
+      .drawings(subject, width, shown)
+      .map((drawing, place) => ({ drawing, title: place ? drawing.name : captionOf(subject) })),
+  );
   let height = 64;
-  const placed = parts.map(({ drawing, title }) => { const top = height; height += drawing.height + 44; return { drawing, title, top }; });
+  const placed = parts.map(({ drawing, title }) => {
+    const top = height;
+    height += drawing.height + 44;
+    return { drawing, title, top };
+  });
   const whole = Math.max(420, ...parts.map(({ drawing }) => drawing.width)) + 2 * MARGIN;
   return {
-    width: whole, height: height + 18, paint: (surface) => {
+    width: whole,
+    height: height + 18,
+    paint: (surface) => {
       surface.rect(0, 0, whole, height + 18, { fill: ink("paper") });
       surface.text(MARGIN, 32, titleOf(view), { size: 17, weight: 600 });
       surface.text(MARGIN, 52, precisely(), { size: 11, fill: ink("soft") });
@@ -44,7 +60,8 @@ function captionOf(subject) {
 }
 
 function svgText() {
-  const drawing = composed(), surface = new SvgSurface(drawing.width, drawing.height);
+  const drawing = composed(),
+    surface = new SvgSurface(drawing.width, drawing.height);
   drawing.paint(surface);
   return `<?xml version="1.0" encoding="UTF-8"?>\n${surface}`;
 }
@@ -56,18 +73,47 @@ function pngBlob() {
 /** How near the numbers of the page are to those of the model. */
 function precisely() {
   if (DATA.bits === 16) return "Numbers are kept in 16 bits: three significant digits.";
-  return "Numbers are kept in 8 bits: a weight w is within √w / 255 of the true one, 0.004 at most; 0 is exact.";
+  return "Numbers are kept in 8 bits: each within 0.4 % of the largest of its layer, small ones nearer, zeros exact.";
 }
 
 /** The look as the JSON that regard reads, in pieces, as one text may be longer than a browser allows. */
 function jsonPieces(look) {
-  const { attentions, opinions, ...facts } = look, digits = DATA.bits === 16 ? 5 : 4;
+  const { attentions, opinions, ...facts } = look,
+    digits = DATA.bits === 16 ? 5 : 4;
   const rounded = (value) => Number(value.toPrecision(digits));
-  const grid = (found) => Array.from({ length: found.rows }, (_, row) => Array.from(found.cells.subarray(row * found.columns, (row + 1) * found.columns), rounded));
-  const heads = (each, measure) => each[measure] && each.heads.map((head) => grid(attention({ attentions: [each] }, each.part, each.layer, head, measure)));
-  const start = withInfinities({ kind: DATA.kind, version: DATA.version, precision: precisely(), left_out: DATA.left_out, chosen: DATA.chosen, ...facts }).slice(0, -1);
-  const pieces = [start, ',"opinions":', JSON.stringify(Object.fromEntries(Object.keys(opinions).map((name) => [name, grid(opinion(look, name))]))), ',"attentions":['];
-  attentions.forEach((each, place) => pieces.push(place ? "," : "", JSON.stringify({ part: each.part, layer: each.layer, heads: each.heads, weights: heads(each, "weights"), norms: heads(each, "norms") })));
+  const grid = (found) =>
+    Array.from({ length: found.rows }, (_, row) =>
+      Array.from(found.cells.subarray(row * found.columns, (row + 1) * found.columns), rounded),
+    );
+  const heads = (each, measure) =>
+    each[measure] &&
+    each.heads.map((head) => grid(attention({ attentions: [each] }, each.part, each.layer, head, measure)));
+  const start = withInfinities({
+    kind: DATA.kind,
+    version: DATA.version,
+    precision: precisely(),
+    left_out: DATA.left_out,
+    chosen: DATA.chosen,
+    ...facts,
+  }).slice(0, -1);
+  const pieces = [
+    start,
+    ',"opinions":',
+    JSON.stringify(Object.fromEntries(Object.keys(opinions).map((name) => [name, grid(opinion(look, name))]))),
+    ',"attentions":[',
+  ];
+  attentions.forEach((each, place) =>
+    pieces.push(
+      place ? "," : "",
+      JSON.stringify({
+        part: each.part,
+        layer: each.layer,
+        heads: each.heads,
+        weights: heads(each, "weights"),
+        norms: heads(each, "norms"),
+      }),
+    ),
+  );
   pieces.push("]}");
   return pieces;
 }
@@ -77,12 +123,15 @@ function withInfinities(value) {
   const plain = JSON.stringify(value);
   let mark = "infinite";
   while (plain.includes(mark)) mark += "-"; // a word that no text of the look holds
-  const marked = JSON.stringify(value, (_, each) => (typeof each === "number" && Math.abs(each) === Infinity ? `${mark}${Math.sign(each)}` : each));
+  const marked = JSON.stringify(value, (_, each) =>
+    typeof each === "number" && Math.abs(each) === Infinity ? `${mark}${Math.sign(each)}` : each,
+  );
   return marked.replaceAll(`"${mark}1"`, "1e999").replaceAll(`"${mark}-1"`, "-1e999");
 }
 
 function download(blob, name) {
-  const address = URL.createObjectURL(blob), link = make("a", { href: address, download: name });
+  const address = URL.createObjectURL(blob),
+    link = make("a", { href: address, download: name });
   document.body.append(link);
   link.click();
   link.remove();
@@ -98,7 +147,13 @@ function fileName(suffix) {
 const SAVES = {
   PNG: async () => download(await pngBlob(), fileName("png")),
   SVG: async () => download(new Blob([svgText()], { type: "image/svg+xml" }), fileName("svg")),
-  JSON: async () => subjects(false).forEach((subject) => download(new Blob(jsonPieces(LOOKS[subject]), { type: "application/json" }), LOOKS.length > 1 ? `look-${lookName(subject)}.json` : "look.json")),
+  JSON: async () =>
+    subjects(false).forEach((subject) =>
+      download(
+        new Blob(jsonPieces(LOOKS[subject]), { type: "application/json" }),
+        LOOKS.length > 1 ? `look-${lookName(subject)}.json` : "look.json",
+      ),
+    ),
   link: copyLink,
 };
 
@@ -116,12 +171,22 @@ function notice(text) {
   const line = document.getElementById("notice");
   line.textContent = text;
   announce(text);
-  setTimeout(() => { if (line.textContent === text) line.textContent = ""; }, 4000);
+  setTimeout(() => {
+    if (line.textContent === text) line.textContent = "";
+  }, 4000);
 }
 
 function saveBar() {
-  const button = (name, says, text) => make("button", { type: "button", id: `save-${name}`, title: says, onclick: SAVES[name] }, text);
-  return make("div", { class: "saves", role: "group", "aria-label": "Save what is seen" },
-    make("span", { class: "choice-title" }, "Save"), button("PNG", "This view as a picture", "PNG"), button("SVG", "This view as a drawing", "SVG"),
-    button("JSON", "The whole look with its numbers", "JSON"), button("link", "A link to this very view", "Copy link"), make("span", { id: "notice", class: "soft" }));
+  const button = (name, says, text) =>
+    make("button", { type: "button", id: `save-${name}`, title: says, onclick: SAVES[name] }, text);
+  return make(
+    "div",
+    { class: "saves", role: "group", "aria-label": "Save what is seen" },
+    make("span", { class: "choice-title" }, "Save"),
+    button("PNG", "This view as a picture", "PNG"),
+    button("SVG", "This view as a drawing", "SVG"),
+    button("JSON", "The whole look with its numbers", "JSON"),
+    button("link", "A link to this very view", "Copy link"),
+    make("span", { id: "notice", class: "soft" }),
+  );
 }

@@ -4,15 +4,25 @@ const BEGIN = {
   view: "answer", // a name of VIEWS
   look: LOOKS.length > 1 ? "both" : "0", // "0", "1", "both" or "difference"
   part: partsOf(LOOKS[0]).includes("cross") ? "cross" : partsOf(LOOKS[0])[0] || "cross",
-  layer: "mean", head: "mean", // or a number
-  measure: "weights", unit: "tokens", curve: "even",
-  row: "", column: "", // what is locked, by place; "" for nothing
+  layer: "mean",
+  head: "mean", // or a number
+  measure: "weights",
+  unit: "tokens",
+  curve: "even",
+  row: "",
+  column: "", // what is locked, by place; "" for nothing
   step: 0, // of the answer
   all: "", // in the tree: "yes" shows the candidates that died too
 };
-const CHOICES = { // what a link may say; numbers are checked against the look
-  view: ["answer", "heads", "head", "lines", "steps", "opinions"], look: LOOKS.length > 1 ? ["0", "1", "both", "difference"] : ["0"],
-  part: Object.keys(PARTS), measure: ["weights", "norms"], unit: ["tokens", "words"], curve: ["even", "root"], all: ["", "yes"],
+const CHOICES = {
+  // what a link may say; numbers are checked against the look
+  view: ["answer", "heads", "head", "lines", "steps", "opinions"],
+  look: LOOKS.length > 1 ? ["0", "1", "both", "difference"] : ["0"],
+  part: Object.keys(PARTS),
+  measure: ["weights", "norms"],
+  unit: ["tokens", "words"],
+  curve: ["even", "root"],
+  all: ["", "yes"],
 };
 const state = { ...BEGIN, theme: "auto", keys: true, playing: false };
 const opened = new Set(); // names of folded parts that are open
@@ -48,12 +58,20 @@ function corrected(wanted) {
   const heads = layers.filter((each) => layer === "mean" || each.layer === layer).flatMap((each) => each.heads);
   const longest = Math.max(1, ...LOOKS.map((look) => look.target.tokens.length));
   const measure = layers.some((each) => each.norms) ? wanted.measure : "weights";
-  return { ...wanted, layer, measure, head: heads.includes(wanted.head) ? wanted.head : "mean", step: clamp(wanted.step, 0, longest - 1) };
+  return {
+    ...wanted,
+    layer,
+    measure,
+    head: heads.includes(wanted.head) ? wanted.head : "mean",
+    step: clamp(wanted.step, 0, longest - 1),
+  };
 }
 
 /** Changes what is looked at, draws it and writes the link. */
 function go(change) {
-  const moved = ["part", "layer", "view", "look", "unit"].some((name) => name in change && change[name] !== state[name]);
+  const moved = ["part", "layer", "view", "look", "unit"].some(
+    (name) => name in change && change[name] !== state[name],
+  );
   const matters = ["part", "unit"].some((name) => name in change && change[name] !== state[name]);
   Object.assign(state, corrected({ ...state, ...(matters ? { row: "", column: "" } : {}), ...change }));
   if (moved && !("playing" in change)) stop();
@@ -65,17 +83,34 @@ function stop() {
   state.playing = false;
 }
 
+let remembering = 0; // browsers allow few changes of the address a second: the last of several is kept
+
 // A frame without an address of its own, and a browser that stores nothing, refuse these; the page goes on without.
 function remember() {
-  try { history.replaceState(null, "", toLink()); } catch { /* the link stays as it was */ }
+  clearTimeout(remembering);
+  remembering = setTimeout(() => {
+    try {
+      history.replaceState(null, "", toLink());
+    } catch {
+      /* the link stays as it was */
+    }
+  }, 150);
 }
 
 function stored(name) {
-  try { return localStorage.getItem(`regard.${name}`); } catch { return null; }
+  try {
+    return localStorage.getItem(`regard.${name}`);
+  } catch {
+    return null;
+  }
 }
 
 function store(name, value) {
-  try { localStorage.setItem(`regard.${name}`, value); } catch { /* forgotten with the page */ }
+  try {
+    localStorage.setItem(`regard.${name}`, value);
+  } catch {
+    /* forgotten with the page */
+  }
 }
 
 /** The subjects that a view shows beside each other. */
@@ -89,11 +124,14 @@ function options() {
 }
 
 function headName(part = state.part, layer = state.layer, head = state.head) {
-  if (layer === "mean") return head === "mean" ? `${part}, mean of all layers and heads` : `${part}, head ${head}, mean of all layers`;
+  if (layer === "mean")
+    return head === "mean" ? `${part}, mean of all layers and heads` : `${part}, head ${head}, mean of all layers`;
   return head === "mean" ? `${part}.${layer}, mean of its heads` : `${part}.${layer}.${head}`;
 }
 
 function lookName(place) {
-  const names = LOOKS.map((each) => each.changed.length ? `${each.model} with ${each.changed.join(", ")}` : each.model);
+  const names = LOOKS.map((each) =>
+    each.changed.length ? `${each.model} with ${each.changed.join(", ")}` : each.model,
+  );
   return LOOKS.length > 1 ? `${"AB"[place]}` : names[place];
 }

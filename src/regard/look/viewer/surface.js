@@ -30,9 +30,17 @@ class CanvasSurface {
   rect(x, y, width, height, { fill, stroke, line = 1, radius = 0 } = {}) {
     const { context } = this;
     context.beginPath();
-    if (radius) context.roundRect(x, y, width, height, radius); else context.rect(x, y, width, height);
-    if (fill) { context.fillStyle = fill; context.fill(); }
-    if (stroke) { context.strokeStyle = stroke; context.lineWidth = line; context.stroke(); }
+    if (radius) context.roundRect(x, y, width, height, radius);
+    else context.rect(x, y, width, height);
+    if (fill) {
+      context.fillStyle = fill;
+      context.fill();
+    }
+    if (stroke) {
+      context.strokeStyle = stroke;
+      context.lineWidth = line;
+      context.stroke();
+    }
   }
 
   text(x, y, text, { size = 12, weight = 400, fill = ink("ink"), align = "left", turn = 0, rtl = false } = {}) {
@@ -82,7 +90,8 @@ class SvgSurface {
 
   set(element, attributes) {
     for (const [name, value] of Object.entries(attributes))
-      if (value !== undefined && value !== "") element.setAttribute(name, typeof value === "number" ? String(+value.toFixed(2)) : value);
+      if (value !== undefined && value !== "")
+        element.setAttribute(name, typeof value === "number" ? String(+value.toFixed(2)) : value);
     return element;
   }
 
@@ -94,33 +103,74 @@ class SvgSurface {
   }
 
   rect(x, y, width, height, { fill = "none", stroke, line = 1, radius = 0 } = {}) {
-    this.add("rect", { x, y, width, height, fill, stroke, "stroke-width": stroke ? line : undefined, rx: radius || undefined });
+    this.add("rect", {
+      x,
+      y,
+      width,
+      height,
+      fill,
+      stroke,
+      "stroke-width": stroke ? line : undefined,
+      rx: radius || undefined,
+    });
   }
 
   text(x, y, text, { size = 12, weight = 400, fill = ink("ink"), align = "left", turn = 0, rtl = false } = {}) {
     const anchor = { left: "start", center: "middle", right: "end" }[align];
     const turned = rtl ? { start: "end", middle: "middle", end: "start" }[anchor] : anchor; // an anchor follows the direction
-    this.add("text", {
-      x: turn ? undefined : x, y: turn ? undefined : y, transform: turn ? `translate(${+x.toFixed(2)} ${+y.toFixed(2)}) rotate(${turn})` : undefined,
-      "font-size": size, "font-weight": weight === 400 ? undefined : weight, fill, "text-anchor": turned, direction: rtl ? "rtl" : undefined,
-    }, text);
+    this.add(
+      "text",
+      {
+        x: turn ? undefined : x,
+        y: turn ? undefined : y,
+        transform: turn ? `translate(${+x.toFixed(2)} ${+y.toFixed(2)}) rotate(${turn})` : undefined,
+        "font-size": size,
+        "font-weight": weight === 400 ? undefined : weight,
+        fill,
+        "text-anchor": turned,
+        direction: rtl ? "rtl" : undefined,
+      },
+      text,
+    );
   }
 
   path(points, { stroke, line = 1, opacity = 1, dash = [] } = {}) {
     const at = points.map((point) => point.map((each) => +each.toFixed(2)).join(" "));
     const d = points.length === 4 ? `M${at[0]}C${at.slice(1).join(" ")}` : `M${at.join("L")}`;
-    this.add("path", { d, fill: "none", stroke, "stroke-width": line, opacity: +opacity.toFixed(3), "stroke-dasharray": dash.join(" ") });
+    this.add("path", {
+      d,
+      fill: "none",
+      stroke,
+      "stroke-width": line,
+      opacity: +opacity.toFixed(3),
+      "stroke-dasharray": dash.join(" "),
+    });
   }
 
   image(source, x, y, width, height) {
     const { columns, rows, colour } = source;
     if ((this.rectangles += rows * columns) > MOST_RECTANGLES) {
-      this.add("image", { href: source.canvas.toDataURL("image/png"), x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated" });
+      this.add("image", {
+        href: source.canvas.toDataURL("image/png"),
+        x,
+        y,
+        width,
+        height,
+        preserveAspectRatio: "none",
+        "image-rendering": "pixelated",
+      });
       return;
     }
     const [wide, tall] = [width / columns, height / rows];
-    for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++)
-      this.add("rect", { x: x + column * wide, y: y + row * tall, width: wide + 0.05, height: tall + 0.05, fill: colour(row, column) });
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++)
+        this.add("rect", {
+          x: x + column * wide,
+          y: y + row * tall,
+          width: wide + 0.05,
+          height: tall + 0.05,
+          fill: colour(row, column),
+        });
   }
 
   toString() {
@@ -130,18 +180,29 @@ class SvgSurface {
 
 /** A matrix as pixels, one a cell, or fewer where `most` pixels a side are not enough: then the largest of several. */
 function pixels(found, { colourOf, table, mirrored = false, most = Infinity }) {
-  const rows = Math.max(1, Math.min(found.rows, most)), columns = Math.max(1, Math.min(found.columns, most));
+  const rows = Math.max(1, Math.min(found.rows, most)),
+    columns = Math.max(1, Math.min(found.columns, most));
   const shown = rows === found.rows && columns === found.columns ? found.cells : pooled(found, rows, columns);
-  const forbidden = channels(ink("forbidden")), canvas = document.createElement("canvas");
-  canvas.width = columns; canvas.height = rows;
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const forbidden = channels(ink("forbidden")),
+    canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d"),
+    image = context.createImageData(columns, rows);
   const place = (column) => (mirrored ? columns - 1 - column : column);
-  const chosen = (row, column) => found.triangle && column * rows > row * columns + columns - 1
-    ? forbidden : table[colourOf(shown[row * columns + column] || 0)];
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
-    const [red, green, blue] = chosen(row, column), at = 4 * (row * columns + place(column));
-    image.data[at] = red; image.data[at + 1] = green; image.data[at + 2] = blue; image.data[at + 3] = 255;
-  }
+  const chosen = (row, column) =>
+    found.triangle && column * rows > row * columns + columns - 1
+      ? forbidden
+      : table[colourOf(shown[row * columns + column] || 0)];
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const [red, green, blue] = chosen(row, column),
+        at = 4 * (row * columns + place(column));
+      image.data[at] = red;
+      image.data[at + 1] = green;
+      image.data[at + 2] = blue;
+      image.data[at + 3] = 255;
+    }
   context.putImageData(image, 0, 0);
   return { canvas, rows, columns, colour: (row, column) => css(chosen(row, place(column))) };
 }
@@ -153,7 +214,8 @@ function pooled({ rows, columns, cells }, tall, wide) {
   for (let row = 0; row < rows; row++) {
     const start = Math.floor((row * tall) / rows) * wide;
     for (let column = 0; column < columns; column++) {
-      const value = cells[row * columns + column], at = start + columnOf[column];
+      const value = cells[row * columns + column],
+        at = start + columnOf[column];
       if (Math.abs(value) > Math.abs(found[at])) found[at] = value;
     }
   }
@@ -163,14 +225,34 @@ function pooled({ rows, columns, cells }, tall, wide) {
 // A canvas too large for a browser stays blank; such a picture gets fewer pixels instead.
 const MOST_PIXELS = 16e6;
 
-/** A canvas of a drawing (its size, and a function that draws it on a surface), sharp on this screen. */
-function canvasOf({ width, height, paint }, density = window.devicePixelRatio || 1) {
-  const canvas = make("canvas", { "aria-hidden": "true" });
+/** A canvas with nothing on it, as large as a drawing, and sharp on this screen. One that has this size is used again. */
+function blank(canvas, { width, height }, density = window.devicePixelRatio || 1) {
   const fine = Math.min(density, Math.sqrt(MOST_PIXELS / (width * height || 1)));
-  canvas.width = Math.max(1, Math.round(width * fine)); canvas.height = Math.max(1, Math.round(height * fine));
-  canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
+  const wide = Math.max(1, Math.round(width * fine)),
+    tall = Math.max(1, Math.round(height * fine));
   const context = canvas.getContext("2d");
-  context.scale(canvas.width / width || 1, canvas.height / height || 1);
-  paint(new CanvasSurface(context));
+  if (canvas.width !== wide || canvas.height !== tall) {
+    canvas.width = wide;
+    canvas.height = tall;
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+  }
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, wide, tall);
+  context.scale(wide / width || 1, tall / height || 1);
+  return context;
+}
+
+/** A drawing (its size, and a function that draws it on a surface) on a canvas. */
+function canvasOf(drawing, density, canvas = make("canvas", { "aria-hidden": "true" })) {
+  drawing.paint(new CanvasSurface(blank(canvas, drawing, density)));
   return canvas;
+}
+
+// Making a large canvas takes longer than drawing on it: each picture keeps its two.
+const canvases = new Map();
+
+function canvasFor(id) {
+  if (!canvases.has(id)) canvases.set(id, make("canvas", { "aria-hidden": "true" }));
+  return canvases.get(id);
 }

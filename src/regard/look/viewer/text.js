@@ -17,13 +17,23 @@ function make(tag, properties = {}, ...children) {
 // The policy of the page forbids style attributes; a property set by the script is none.
 const PLACES = {
   css: (element, style) => Object.entries(style).forEach(([name, value]) => element.style.setProperty(name, value)),
-  value: (element, value) => { element.value = value; },
-  checked: (element, value) => { element.checked = value; },
-  disabled: (element, value) => { element.disabled = value; },
+  value: (element, value) => {
+    element.value = value;
+  },
+  checked: (element, value) => {
+    element.checked = value;
+  },
+  disabled: (element, value) => {
+    element.disabled = value;
+  },
 };
 
 // Characters that would not be seen, or would turn or join what stands around them.
-const HIDDEN = /[\u0080-\u009f\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff0-\ufffc\ufffe\uffff\ue000-\uf8ff\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
+const HIDDEN = new RegExp(
+  "[\\u0080-\\u009f\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u2000-\\u200b\\u200e\\u200f\\u2028-\\u202f" +
+    "\\u205f-\\u2064\\u2066-\\u206f\\u3000\\ufeff\\ufff0-\\ufffc\\ufffe\\uffff\\ue000-\\uf8ff\\ud800-\\udfff\\u{e0000}-\\u{e007f}]",
+  "gu",
+);
 const JOINERS = /^[\u200c\u200d]+|[\u200c\u200d]+$/g; // inside a word they shape its letters, at an end they hide
 const CONTROL = /[\u0000-\u001f\u007f]/g;
 const LONGEST = 28; // characters of a token in a picture
@@ -53,12 +63,20 @@ function short(text, longest = LONGEST) {
   const whole = token(text);
   if (whole.length <= longest) return whole;
   const parts = graphemes(whole);
-  return parts.length <= longest ? whole.slice(0, longest * 6) : parts.slice(0, longest - 1).join("").slice(0, longest * 6) + "…";
+  return parts.length <= longest
+    ? whole.slice(0, longest * 6)
+    : parts
+        .slice(0, longest - 1)
+        .join("")
+        .slice(0, longest * 6) + "…";
 }
+
+let segmenter = null;
 
 function graphemes(text) {
   if (typeof Intl === "undefined" || !Intl.Segmenter) return [...text];
-  return [...new Intl.Segmenter().segment(text.slice(0, 2000))].map((each) => each.segment);
+  segmenter = segmenter || new Intl.Segmenter();
+  return [...segmenter.segment(text.slice(0, 2000))].map((each) => each.segment);
 }
 
 /** "rtl" if the first letter with a direction runs from right to left. */
