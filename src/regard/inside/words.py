@@ -3,6 +3,9 @@
 A word is what stands between spaces (U+0020), whatever the tokenizer: so the words of a text are the same for two
 models with different tokens, and those that a file of alignments counts. A token that holds the space alone goes to the
 word after it, as the space in front of a piece of a word does; the end of a text is a word of its own.
+
+    attention = look.of("cross")[0]
+    merge(attention.weights, *words_of_part(look, "cross"))     # [H, T', S'], rows sum to 1
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.errors import UsageError
+from regard.inside.result import Look, Part
 from regard.text.tokenizer import KINDS, UNK, Tokenizer
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
@@ -42,6 +46,16 @@ def words_of_inputs(words: Spans) -> Spans:
         return ()
     count = words[-1][1]
     return ((0, 1), *((first + 1, min(past + 1, count)) for first, past in words if first + 1 < count))
+
+
+def words_of_part(look: Look, part: Part) -> tuple[Spans, Spans]:
+    """Of the queries and of the keys of a part's attentions, for `merge`."""
+    source, target = look.source.words, look.target.words
+    return {
+        "encoder": (source, source),
+        "decoder": (target, words_of_inputs(target)),
+        "cross": (target, source),
+    }[part]
 
 
 def merge(weights: Float[Tensor, "*H Q K"], queries: Spans, keys: Spans) -> Float[Tensor, "*H W V"]:

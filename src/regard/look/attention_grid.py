@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from regard.errors import UsageError
 from regard.inside.result import PARTS, Look, Part
 from regard.inside.tables import tokens_of
-from regard.inside.words import Spans, merge, words_of_inputs
+from regard.inside.words import Spans, merge, words_of_part
 from regard.look.fonts import families
 from regard.look.heat_map import draw_heat_map, new_figure, save_figure, shown
 
@@ -121,7 +121,7 @@ def _seen(look: Look, part: Part, words: bool) -> _Seen:
         raise UsageError(f"this answer has no {part} attention to draw", fix=_what_there_is(look))
     tokens = tokens_of(look, part)
     spans = (
-        _words(look, part)
+        words_of_part(look, part)
         if words
         else tuple(tuple((place, place + 1) for place in range(len(each))) for each in tokens)
     )
@@ -131,15 +131,6 @@ def _seen(look: Look, part: Part, words: bool) -> _Seen:
     most = max(len(weights) for weights in layers)
     filled = [nn.functional.pad(each, (0, 0, 0, 0, 0, most - len(each)), value=torch.nan) for each in layers]
     return _Seen(torch.stack(filled), rows, columns)
-
-
-def _words(look: Look, part: Part) -> tuple[Spans, Spans]:
-    source, target = look.source.words, look.target.words
-    return {
-        "encoder": (source, source),
-        "decoder": (target, words_of_inputs(target)),
-        "cross": (target, source),
-    }[part]
 
 
 def _joined(tokens: Sequence[str], spans: Spans) -> list[str]:
