@@ -74,6 +74,7 @@ def test_a_run_folder_holds_what_the_design_says(pairs: Path, tmp_path: Path) ->
     assert names == {
         "MANIFEST.json",
         "README.md",
+        "alignment.json",
         "curve.png",
         "machine.jsonl",
         "metrics.jsonl",

@@ -1,20 +1,21 @@
-"""What `regard translate` writes: answers as text or JSON, warnings, the trace."""
+"""What `regard translate` writes: answers as text or JSON, with their alignments, warnings, the trace."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 if TYPE_CHECKING:
+    from regard.inside.result import Alignment
     from regard.text.tokenizer import Tokenizer
     from regard.translator import Translation
 
 
 def write_answers(
-    results: Iterable[Translation],
+    results: Iterable[tuple[Translation, Sequence[Alignment]]],
     out: TextIO,
     steps: TextIO | None,
     shown: int | None,
@@ -23,24 +24,30 @@ def write_answers(
 ) -> None:
     """Each result as it comes: `shown` answers as text, None: all as JSON; its trace to `steps`; warnings.
 
-    `first` is the number of the first result's line.
+    With each result come the alignments of its answers, or none. `first` is the number of the first result's line.
     """
-    for number, result in enumerate(results, start=first):
-        out.write(as_json(result) if shown is None else as_text(result, shown))
+    for number, (result, alignments) in enumerate(results, start=first):
+        out.write(as_json(result, alignments) if shown is None else as_text(result, shown, alignments))
         warn(number, result)
         if steps:
             write_trace(steps, number, result, target)
 
 
-def as_text(result: Translation, n_best: int) -> str:
-    """The best answer, or all as SCORE TAB ANSWER lines."""
+def as_text(result: Translation, n_best: int, alignments: Sequence[Alignment] = ()) -> str:
+    """The best answer, or all as SCORE TAB ANSWER lines; then ` ||| ` and its links, if there are alignments."""
+    from regard.translator.aligning import pharaoh
+
+    ends = [f" ||| {pharaoh(each)}" for each in alignments] or [""] * len(result.answers)
     if n_best == 1:
-        return result.text + "\n"
-    return "".join(f"{answer.score:.4f}\t{answer.text}\n" for answer in result.answers)
+        return f"{result.text}{ends[0]}\n"
+    return "".join(
+        f"{answer.score:.4f}\t{answer.text}{end}\n" for answer, end in zip(result.answers, ends, strict=True)
+    )
 
 
-def as_json(result: Translation) -> str:
+def as_json(result: Translation, alignments: Sequence[Alignment] = ()) -> str:
     """One object a line."""
+    links = [{"alignment": each.links} for each in alignments] or [{}] * len(result.answers)
     answers = [
         {
             "text": answer.text,
@@ -52,8 +59,9 @@ def as_json(result: Translation) -> str:
             "coverage": answer.coverage,
             "finished": answer.finished,
             "met": answer.met,
+            **linked,
         }
-        for answer in result.answers
+        for answer, linked in zip(result.answers, links, strict=True)
     ]
     line = {"source": result.source, "unknown": result.unknown, "settled": result.settled, "answers": answers}
     return json.dumps(line, ensure_ascii=False) + "\n"

@@ -69,11 +69,11 @@ def score_forced(translator: Translator, reader: PairReader, batch_size: int, as
             typer.echo(line, err=as_json)
 
 
-def refuse_search(given: dict[str, object]) -> None:
+def refuse_search(given: dict[str, object], what: str = "--forced") -> None:
     """UsageError if an option of a search is given."""
     named = [name for name, value in given.items() if value]
     if named:
-        raise UsageError(f"--forced searches nothing, so {named[0]} has no use", fix="leave one of the two out")
+        raise UsageError(f"{what} searches nothing, so {named[0]} has no use", fix="leave one of the two out")
 
 
 def _facts(score: ForcedScore) -> dict[str, Any]:

@@ -18,6 +18,10 @@ def score(
     forced: Annotated[
         bool, typer.Option("--forced", help="Score the targets given: log-probability and perplexity, no search.")
     ] = False,
+    alignments: Annotated[str | None, typer.Option(help="A gold file, 0-0 2?1 a line: AER of these pairs.")] = None,
+    first: Annotated[int, typer.Option("--align-first", help="What the gold counts from.", min=0, max=1)] = 0,
+    by: Annotated[str | None, typer.Option("--align-by", help="Where links are read, such as cross.1.3:next.")] = None,
+    units: Annotated[Literal["words", "tokens"] | None, typer.Option("--align-units", help="To be linked.")] = None,
     beam: Annotated[int | None, typer.Option(help="Hypotheses kept; 1 is greedy [default: the recipe's].")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any decoding.KEY=VALUE; `regard info --settings` lists them.")
@@ -38,29 +42,32 @@ def score(
     ] = False,
 ) -> None:
     """Score a model. Where a source has several right answers, both ways of counting are printed, by name."""
+    from regard.cli.aligned import GoldFile, score_alignments
     from regard.cli.forced import refuse_search, score_forced
     from regard.cli.searching import load, options
     from regard.metrics.evaluate import evaluate
     from regard.text.pairs import PairFormat
     from regard.text.shards import open_pairs
 
-    if forced:
-        refuse_search({"--beam": beam, "--set": settings})
+    what, again = "--alignments" if alignments else "--forced", bool(alignments and forced)
+    if forced or alignments:
+        refuse_search({"--beam": beam, "--set": settings, "--forced": again}, what)
     chosen = options(settings or [])
     reader = open_pairs(pairs, PairFormat.parse(columns, separator, on_bad_line))
     folders = [run, *(mates or [])]
-    if forced:
-        score_forced(load(folders, weights, average, device), reader, batch_size, as_json)
-        return
+    if forced or alignments:
+        model = load(folders, weights, average, device)
+        if alignments:
+            return score_alignments(model, reader, GoldFile(alignments, first, by, units), batch_size, as_json)
+        return score_forced(model, reader, batch_size, as_json)
     test = list(reader)
     translator = load(folders, weights, average, device)
     result = evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
     search = translator.decoding(chosen, beam=beam).search
     if as_json:
         facts = {"lines": result.lines, "sources": result.sources, "search": search, "skipped": reader.skipped}
-        typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
-        return
-    _show(result, search, reader.skipped, worst)
+        return typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
+    return _show(result, search, reader.skipped, worst)
 
 
 def _show(result: Score, search: str, skipped: int, worst: int) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from regard.cli.asking import Asking
     from regard.config import Decoding
     from regard.translator import Translation, Translator
+    from regard.translator.aligning import Aligner
 
 
 def translate(
@@ -53,12 +54,18 @@ def translate(
     batch_size: Annotated[int, typer.Option(help="Sentences decoded together.")] = 64,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it is computed.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with scores and symbols.")] = False,
+    align: Annotated[bool, typer.Option("--align", help="Add the links of words: ANSWER ||| 0-0 2-1.")] = False,
+    align_by: Annotated[str | None, typer.Option(help="Where links are read: cross.1.3[:norms][:next].")] = None,
+    units: Annotated[Literal["words", "tokens"] | None, typer.Option("--align-units", help="To be linked.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write the search, step by step, as JSON lines.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="A new file for the answers, made in parts: killed, repeated, it goes on.")
     ] = None,
 ) -> None:
-    """Translate a file or stdin. One line out for each line in; a blank line stays blank."""
+    """Translate a file or stdin. One line out for each line in; a blank line stays blank.
+
+    Links are source-answer, counted from 0, of what spaces separate; of tokens where a side's are characters.
+    """
     from regard.cli.asking import asking
     from regard.cli.searching import load, options
 
@@ -68,7 +75,7 @@ def translate(
     models = [run, *(mates or [])]
     drawn = samples if mbr else alternatives or n_best
     manner = Manner(chosen, beam, drawn, batch_size, mbr, n_best or 1, as_json)
-    job = Job(load(models, weights, average, device), asked, manner)
+    job = Job(load(models, weights, average, device), asked, manner).aligning(align, align_by, units)
     if out:
         _write_parts(job, out, {"models": _hashes(models), "weights": weights, "average": average, "device": device})
     else:
@@ -95,6 +102,15 @@ class Job:
     translator: Translator
     asking: Asking
     manner: Manner
+    aligner: Aligner | None = None
+
+    def aligning(self, wanted: bool, by: str | None, units: Literal["words", "tokens"] | None) -> Job:
+        """With the links of each answer, if one of these says so. UsageError if it is not known where to read them."""
+        from regard.translator.aligning import aligner
+
+        if not (wanted or by or units):
+            return self
+        return replace(self, aligner=aligner(self.translator, by, units, self.manner.batch_size))
 
     def write(self, lines: Iterable[str], out: TextIO, steps: TextIO | None = None, first: int = 1) -> None:
         """The answers to the lines, the first of which has the number `first`. DataError says `line 1` of that one."""
@@ -113,7 +129,8 @@ class Job:
             from regard.metrics.risk import least_risk
 
             results = (least_risk(result, metric, manner.wanted) for result in results)
-        write_answers(results, out, steps, self._shown(), self.translator.tokenizers.target, first)
+        aligned = self.aligner.answers(results) if self.aligner else ((result, ()) for result in results)
+        write_answers(aligned, out, steps, self._shown(), self.translator.tokenizers.target, first)
 
     def _shown(self) -> int | None:
         if self.manner.as_json:
@@ -137,6 +154,7 @@ class Job:
             "prefix": asking.prefix,
             "require": list(asking.require),
             "forbid": list(asking.forbid),
+            **({"align": [self.aligner.choice.name, self.aligner.units]} if self.aligner else {}),
             "glossary": None if asking.glossary is None else _sha256(json.dumps(asking.glossary).encode()),
         }
 

@@ -16,16 +16,28 @@ from regard.errors import DataError, UsageError
 from regard.text.drift import DriftFinder
 from regard.text.lines import STDIN, BadLine, LineFile, read_lines, spooled_stdin
 
-__all__ = ["Pair", "PairFormat", "PairReader", "UnequalLengths", "is_blank", "read_lines"]
+__all__ = ["Links", "Pair", "PairFormat", "PairReader", "UnequalLengths", "is_blank", "read_lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """A line of a file of alignments, such as `0-0 2-1`, and its `file:line`; text/pharaoh.py reads it."""
+
+    text: str
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One source with its target; `line` is counted from 1 in the file (in both files, if there are two)."""
+    """One source with its target; `line` is counted from 1 in the file (in both files, if there are two).
+
+    `links`: how their words belong together, where that is given.
+    """
 
     source: str
     target: str
     line: int
+    links: Links | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,11 @@ class PairFormat:
             raise UsageError(f"on_bad_line is {self.on_bad_line!r}; known: error, skip", fix="choose one of them")
         if self.columns is not None and (len(self.columns) != 2 or not all(self.columns)):
             raise UsageError(f"two columns are wanted, found {self.columns!r}", fix="for example --columns 1,2")
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether a column is chosen by its name, so that the first line of a table is a header."""
+        return self.columns is not None and not all(name.isdecimal() for name in self.columns)
 
     @classmethod
     def parse(cls, columns: str | None = None, separator: str = "\t", on_bad_line: str = "error") -> "PairFormat":
@@ -120,6 +137,11 @@ class PairReader:
         """`file:line` of the pair's source."""
         return LineFile.at(self.paths[0]).where(pair.line)
 
+    @property
+    def has_header(self) -> bool:
+        """Whether the first line names the columns."""
+        return self.format.names_columns and len(self.paths) == 1 and not self._is_json(self._opened()[0])
+
     @cached_property
     def lines(self) -> int:
         """Lines of the first file; counting reads it."""
@@ -131,9 +153,12 @@ class PairReader:
         return self._files
 
     def _single(self, file: LineFile, on_bad: Callable[[BadLine], None]) -> Iterator[Pair | None]:
-        if _kind(self.paths[0]) == ".jsonl" or (str(self.paths[0]) == STDIN and _starts_as_json(file)):
+        if self._is_json(file):
             return _json_lines(file, self.format.columns or ("source", "target"), on_bad)
         return _table(file, self.format, on_bad)
+
+    def _is_json(self, file: LineFile) -> bool:
+        return _kind(self.paths[0]) == ".jsonl" or (str(self.paths[0]) == STDIN and _starts_as_json(file))
 
     def _located(self, fault: UnequalLengths) -> UnequalLengths:
         """The fault with the place where the two files seem to part, if one can be found."""
@@ -220,7 +245,7 @@ class _Columns:
 
 def _table(file: LineFile, format: PairFormat, on_bad: Callable[[BadLine], None]) -> Iterator[Pair | None]:
     """A pair a line, None for a bad line. The first line that is not blank says how many columns there are."""
-    header = format.columns is not None and not all(name.isdecimal() for name in format.columns)
+    header = format.names_columns
     columns: _Columns | None = None
     number = 0
     for number, line in enumerate(file.raw(), 1):
