@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regard.look.result import END, Alignment, Attention, Candidate, Guess, Look, Part, Search, Side, Step
+from regard.inside.result import END, Alignment, Attention, Candidate, Guess, Look, Part, Search, Side, Step
 
 SOURCE = ("Ein", "Mann", "geht", "mit", "sein", "en", "Hund", "en", "im", "Park", "spazier", "en", ".")
 SOURCE_WORDS = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 6), (6, 8), (8, 9), (9, 10), (10, 12), (12, 13))
@@ -132,7 +132,7 @@ def _candidate(parent: int, each: Candidate, before: float) -> dict[str, Any]:
 def _opinions(target: Side, source: Side) -> dict[str, Tensor]:
     shape = (len(target.tokens), len(source.tokens))
     return {
-        "gradient x input": torch.rand(shape) ** 3,
+        "gradient_times_input": torch.rand(shape) ** 3,
         "occlusion": torch.randn(shape) * 0.3,
         "rollout": torch.rand(shape),
     }

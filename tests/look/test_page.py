@@ -24,8 +24,8 @@ from torch import Tensor
 
 import regard.look
 from regard.errors import UsageError
+from regard.inside.result import Look
 from regard.look.page import SCRIPTS, embedded, page
-from regard.look.result import Look
 
 VIEWER = Path(regard.look.__file__).parent / "viewer"
 EVIL = (

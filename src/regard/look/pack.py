@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from regard.errors import UsageError
-from regard.look.result import Attention, Look
+from regard.inside.result import Attention, Look
 
 FINE = 1_450_000  # characters of a page up to which its numbers take two bytes
 NORMS = 13_000_000  # characters up to which norms are kept beside the weights

@@ -24,8 +24,9 @@ from typing import Any
 
 from regard import __version__
 from regard.errors import UsageError
+from regard.inside.opinions import CAVEAT, OPINIONS
+from regard.inside.result import KIND, VERSION, Look
 from regard.look.pack import packed
-from regard.look.result import KIND, VERSION, Look
 
 MEGABYTE = 1_000_000
 SCRIPTS = (
@@ -36,6 +37,7 @@ SCRIPTS = (
     "surface.js",
     "heat_map.js",
     "parts.js",
+    "words.js",
     "answer.js",
     "heads.js",
     "head.js",
@@ -84,6 +86,8 @@ def page(looks: Sequence[Look], *, keep: Sequence[str] = (), most_megabytes: flo
         "bits": pack.bits,
         "left_out": pack.left_out,
         "chosen": list(keep),
+        "caveat": CAVEAT,
+        "methods": {name: opinion.means for name, opinion in OPINIONS.items()},
         "looks": [{**look, **each} for look, each in zip(facts, arrays, strict=True)],
     }
     blocks = (

@@ -3,35 +3,6 @@
 const UNSURE = 0.5; // a probability below it is called unsure
 const SHOWN_UNSURE = 4; // steps that are named
 
-/** The words of an answer: text, probability (of all its tokens), aligned source words, first step. */
-function answerWords(look) {
-  const tokens = labels(look.target),
-    spans = spansOf(look.target),
-    sources = sourceWords(look);
-  const links = look.alignment ? look.alignment.links : [];
-  return joined(tokens, spans).map((word, place) => {
-    const [first, last] = spans[place],
-      steps = look.steps.slice(first, last);
-    const aligned = links
-      .filter(([, target]) => target === place)
-      .map(([source]) => source)
-      .filter((source) => source < sources.length);
-    const logProbability = steps.reduce((sum, each) => sum + each.log_probability, 0);
-    return {
-      ...word,
-      place,
-      first,
-      probability: steps.length ? Math.exp(logProbability) : NaN,
-      aligned,
-      gloss: aligned.map((source) => sources[source]),
-    };
-  });
-}
-
-function sourceWords(look) {
-  return joined(labels(look.source), spansOf(look.source));
-}
-
 function answerPane(subject) {
   const look = LOOKS[subject],
     words = answerWords(look),
@@ -109,7 +80,7 @@ function answerLine(look, subject, words, light) {
         make(
           "span",
           { class: "from", dir: direction(look.source.text) },
-          word.gloss.map((each) => each.whole).join(" ") || (look.alignment ? "–" : ""),
+          word.gloss.map((each) => each.whole).join(" ") || "–",
         ),
       ),
     ),
@@ -150,30 +121,21 @@ function unmatched(words, others) {
 }
 
 function legend(look) {
-  const by = look.alignment && /^(encoder|decoder|cross)\.(\d+)\.(\d+)$/.exec(look.alignment.by);
-  const shown = by && attention(look, by[1], Number(by[2]), Number(by[3]));
+  const { by, attended, links } = glosses(look),
+    { layer, head, measure } = alignedBy(look),
+    shown = attention(look, "cross", layer, head, measure);
+  const below = by
+    ? ["The small word below is the source it is aligned with, read from ", make("strong", {}, visible(by)), ". "]
+    : links.length
+      ? ["The small word below is the source it looked at most (attention ", make("strong", {}, attended), "). "]
+      : "This look has no alignment. ";
+  const see = () => go({ view: "head", part: "cross", layer, head, measure });
   return make(
     "p",
     { class: "hint" },
     "The bar under a word is how sure the model was of it. ",
-    look.alignment
-      ? [
-          "The small word below is the source it is aligned with, read from ",
-          make("strong", {}, visible(look.alignment.by)),
-          ". ",
-        ]
-      : "This look has no alignment. ",
-    shown
-      ? make(
-          "button",
-          {
-            type: "button",
-            class: "link",
-            onclick: () => go({ view: "head", part: by[1], layer: Number(by[2]), head: Number(by[3]) }),
-          },
-          "See that head",
-        )
-      : null,
+    below,
+    shown ? make("button", { type: "button", class: "link", onclick: see }, "See that attention") : null,
   );
 }
 

@@ -53,7 +53,7 @@ const VIEWS = {
     controls: ["layer", "head", "unit", "curve"],
     build: opinionsView,
     drawings: (subject, width) =>
-      opinionsOf(subject).map(({ name, found }) => ({ ...opinionDrawing(found, width, name), name: visible(name) })),
+      opinionsOf(subject).map(({ name, found }) => ({ ...opinionDrawing(found, width, name), name: method(name) })),
     tables: [opinionsTable],
   },
 };

@@ -184,14 +184,10 @@ function inputSpans(spans, length) {
 
 function joined(tokens, spans) {
   return spans.map(([first, last]) => {
-    const some = tokens.slice(first, last);
-    return label(
-      some
-        .map((each) => each.text)
-        .join("")
-        .trim() || some.map((each) => each.text).join(""),
-      some.every((each) => each.special),
-    );
+    const some = tokens.slice(first, last),
+      text = some.map((each) => each.text).join("");
+    // A piece marks the blank before it; a word needs none.
+    return label(text.replaceAll("␣", " ").trim() || text, some.length > 0 && some.every((each) => each.special));
   });
 }
 

@@ -1,8 +1,9 @@
 // Other methods beside attention: what each finds important in the source, and how often they agree.
 
-const HONEST =
-  "Attention shows where the model read, not why it answered: other weights could have led to the same words. " +
-  "Where methods that ask differently point to the same place, the reading is safer.";
+/** The name of a method as words. */
+function method(name) {
+  return visible(Object.hasOwn(DATA.methods, name) ? name.replaceAll("_", " ") : name);
+}
 
 /** Attention and the opinions of a subject, by name, as `seen` numbers. */
 function opinionsOf(subject) {
@@ -47,7 +48,7 @@ function agreement(list) {
       return make(
         "li",
         {},
-        make("strong", {}, visible(name)),
+        make("strong", {}, method(name)),
         ` points to the same source ${unit} as attention in ${same} of ${count(own.length, "row")}.`,
       );
     }),
@@ -57,7 +58,7 @@ function agreement(list) {
 function opinionsView() {
   const shown = subjects(false);
   return [
-    make("p", { class: "honest" }, HONEST),
+    make("p", { class: "honest" }, DATA.caveat),
     panes(shown, (subject) => {
       const list = opinionsOf(subject),
         across = shown.length > 1 ? 1 : list.length > 1 && roomFor(1) > 760 ? 2 : 1,
@@ -72,9 +73,14 @@ function opinionsView() {
             make(
               "section",
               {},
-              make("h3", {}, visible(name)),
+              make("h3", {}, method(name)),
+              make(
+                "p",
+                { class: "hint means" },
+                Object.hasOwn(DATA.methods, name) ? capital(`${DATA.methods[name]}.`) : "",
+              ),
               picture(opinionDrawing(found, room, name), {
-                title: `${visible(name)} as a heat map`,
+                title: `${method(name)} as a heat map`,
                 id: `picture-${subject}-${place}`,
                 group: "cells",
                 locked: lockedCell(),
@@ -104,7 +110,7 @@ function opinionsTable(subject) {
     { rows } = list[0].found;
   return {
     caption: "For each token of the answer, the source that each method puts first",
-    head: ["answer", ...list.map(({ name }) => visible(name))],
+    head: ["answer", ...list.map(({ name }) => method(name))],
     rows: rows.map((each, row) => [
       each.whole,
       ...list.map(({ found }, place) => found.columns[strongest[place][row]]?.whole ?? ""),
