@@ -88,22 +88,20 @@ class HeadTable:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def to_text(self) -> str:
-        """Both tables for a terminal of WIDTH columns."""
-        return "\n\n".join(as_text(table, WIDTH) for table in self.tables())
+        """Heads and layers for a terminal of WIDTH columns."""
+        return "\n\n".join(as_text(table, WIDTH) for table in (self.table(), self.layer_table()))
 
-    def tables(self) -> list[Table]:
-        """The heads, and the layers, as text (look.text.as_text) or in a page (look.html.table)."""
+    def table(self) -> Table:
+        """The heads, as text (look.text.as_text) or in a page (look.html.table)."""
         head = ("head", "loss\nwithout", "gradi-\nent", "what it does", *COLUMNS)
-        layers = sorted(self.layers.items(), key=lambda item: -item[1])
-        return [
-            Table("Heads", head, tuple(_cells(row) for row in self.rows), (0, 3), self._notes()),
-            Table(
-                "All heads of a layer at once",
-                ("attention", "loss\nwithout"),
-                tuple((name, f"{rise:+.4f}") for name, rise in layers),
-                notes=("one head may stand in for another: then each alone can be spared, and all together cannot",),
-            ),
-        ]
+        return Table("Heads", head, tuple(_cells(row) for row in self.rows), (0, 3), self._notes())
+
+    def layer_table(self) -> Table:
+        """The layers, the most important first."""
+        ordered = sorted(self.layers.items(), key=lambda item: -item[1])
+        rows = tuple((name, f"{rise:+.4f}") for name, rise in ordered)
+        note = "one head may stand in for another: then each alone can be spared, and all together cannot"
+        return Table("All heads of a layer off at once", ("attention", "loss\nwithout"), rows, notes=(note,))
 
     def _notes(self) -> tuple[str, ...]:
         left = f", {self.left_out:,} left out (blank or too long)" if self.left_out else ""
