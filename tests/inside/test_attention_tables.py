@@ -30,8 +30,10 @@ def look(source: tuple[str, ...], target: tuple[str, ...]) -> Look:
 
 def test_every_weight_comes_back_as_it_was() -> None:
     seen = look(("a", "b", "c"), ("x", "y"))
-    head, *rows = csv.reader(StringIO(to_csv(seen)))
+    head, *both = csv.reader(StringIO(to_csv([seen, seen])))
     assert tuple(head) == COLUMNS
+    rows = [row[1:] for row in both if row[0] == "0"]
+    assert rows == [row[1:] for row in both if row[0] == "1"]
     assert len(rows) == sum(each.weights.numel() for each in seen.attentions)
     read = {
         part: [torch.zeros_like(each.weights) for each in seen.of(part)] for part in ("encoder", "decoder", "cross")
@@ -47,13 +49,13 @@ def test_every_weight_comes_back_as_it_was() -> None:
 
 def test_some_parts_alone_and_a_line_at_a_time() -> None:
     seen = look(("a",), ("x",))
-    lines = list(csv_lines(seen, ["cross"]))
-    assert [line.split(",")[0] for line in lines] == ["part", "cross", "cross", "cross", "cross"]
-    assert lines[1] == "cross,0,0,0,0,x,a,1\n"
+    lines = list(csv_lines([seen], ["cross"]))
+    assert [line.split(",")[0] for line in lines] == ["look", "0", "0", "0", "0"]
+    assert lines[1] == "0,cross,0,0,0,0,x,a,1\n"
 
 
 def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_front_and_can_be_had_back() -> None:
-    written = [row[6] for row in csv.reader(StringIO(to_csv(look(TOKENS, ("x",)), ["cross"]), newline=""))][
+    written = [row[7] for row in csv.reader(StringIO(to_csv([look(TOKENS, ("x",))], ["cross"]), newline=""))][
         1 : len(TOKENS) + 1
     ]
     assert written[:6] == ["'=1+1", "''=x", "'''-", "'s", "'@SUM(A1)", "'+"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -35,9 +35,12 @@ def look(
     keep: Annotated[
         list[str] | None, typer.Option(help="In the page of a long text keep these: cross, encoder.2, decoder.1.3.")
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="A picture of the heads of --part, in place of the page.")] = None,
+    png: Annotated[Path | None, typer.Option(help="A picture of --part, in place of the page.")] = None,
     svg: Annotated[Path | None, typer.Option(help="The same as SVG.")] = None,
-    part: Annotated[Literal["encoder", "decoder", "cross"], typer.Option(help="Of --png and --svg.")] = "cross",
+    part: Annotated[
+        str, typer.Option(help="Of a picture: all heads of encoder, decoder or cross; the mean of cross.1; cross.1.3.")
+    ] = "cross",
+    words: Annotated[bool, typer.Option("--words", help="A picture between words in place of tokens.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON, in place of the page.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="All weights as CSV, in place of the page.")] = False,
     heads: Annotated[
@@ -56,4 +59,5 @@ def look(
         return
     asked = Asked(run, text or "", other, target, beside, tuple(without or ()), prefix)
     found = looks(asked, options(settings or []), beam, rank)
-    write(found, asked, out=out, keep=keep or (), pictures=(png, svg), part=part, as_json=as_json, as_csv=as_csv)
+    pictures = (png, svg)
+    write(found, out=out, keep=keep or (), pictures=pictures, part=part, words=words, as_json=as_json, as_csv=as_csv)

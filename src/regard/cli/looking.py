@@ -15,7 +15,7 @@ from regard.errors import DataError, UsageError
 from regard.text.lines import STDIN
 
 if TYPE_CHECKING:
-    from regard.inside.result import Look, Part
+    from regard.inside.result import Look
     from regard.translator import Translator
 
 LONGEST_NAME = 40  # characters of a text in a file's name
@@ -82,12 +82,12 @@ def _read(text: str) -> str:
 
 def write(
     found: Sequence[Look],
-    asked: Asked,
     *,
     out: Path | None,
     keep: Sequence[str],
     pictures: tuple[Path | None, Path | None],
-    part: Part,
+    part: str,
+    words: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -102,7 +102,7 @@ def write(
     from regard.folder import write_file
     from regard.look.in_words import in_words
 
-    written = [_drawn(found, path, part) for path in pictures if path]
+    written = [_drawn(found, path, part, words) for path in pictures if path]
     if not written:
         from regard.look.page import page
 
@@ -114,19 +114,22 @@ def write(
 
 def _write_numbers(found: Sequence[Look], as_csv: bool) -> None:
     from regard.cli.streams import lines_out
-    from regard.inside.tables import to_csv
+    from regard.inside.tables import csv_lines
 
     with lines_out() as file:
-        for each in found:
-            file.write(to_csv(each) if as_csv else each.to_json() + "\n")
+        file.writelines(csv_lines(found) if as_csv else (each.to_json() + "\n" for each in found))
 
 
-def _drawn(found: Sequence[Look], path: Path, part: Part) -> str:
-    from regard.look.attention_grid import save_grid
+def _drawn(found: Sequence[Look], path: Path, part: str, words: bool) -> str:
+    from regard.inside.result import PARTS
+    from regard.look.attention_grid import save_grid, save_map
 
     paths = [path, *(path.with_stem(f"{path.stem}-{place}") for place in range(2, len(found) + 1))]
     for look, each in zip(found, paths, strict=True):
-        save_grid(look, each, part)
+        if whole := next((name for name in PARTS if name == part), None):
+            save_grid(look, each, whole, words)
+        else:
+            save_map(look, each, part, words)
     return f"{' and '.join(map(str, paths))}: attention, {part}"
 
 
