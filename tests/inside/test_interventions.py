@@ -398,3 +398,25 @@ def test_changes_on_a_command_line() -> None:
         parse(["cross.0=half"])
     with pytest.raises(UsageError, match="found ''"):
         parse(["cross.0="])
+
+
+@torch.no_grad()
+def test_what_is_shared_changes_in_all_its_places_and_comes_back() -> None:
+    model = make({}, torch.float32)
+    first, second = (site.module for site in heads(model).sites if site.part == "cross")
+    assert isinstance(first, MultiHeadAttention)
+    assert isinstance(second, MultiHeadAttention)
+    second.output.weight = first.output.weight
+    before, columns = bits(model), slice(4, 8)
+    with changed(model, {"cross.0.1": 0.5, "cross.1.1": 0.25}):
+        assert torch.equal(
+            second.output.weight[:, columns], before["decoder.blocks.0.look.output.weight"][:, columns] / 8
+        )
+    assert is_as_before(model, before)
+    model.decoder.blocks[1] = model.decoder.blocks[0]  # type: ignore[operator, index, union-attr]
+    before, usual = bits(model), model(SOURCE, TARGET)
+    with changed(model, {"cross.0.1": "uniform"}):
+        steps, at_once = stepped(model, TARGET.ids), model(SOURCE, TARGET)
+    assert_close(steps[TARGET.is_real], at_once[TARGET.is_real], atol=1e-5, rtol=0)
+    assert not torch.allclose(usual, at_once, atol=1e-5)
+    assert is_as_before(model, before)

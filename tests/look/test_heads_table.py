@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from accelerator import Accelerator
 from regard.attention.attend import Attend
 from regard.attention.multi_head import MultiHeadAttention
 from regard.cli import run
@@ -287,3 +288,21 @@ def test_the_head_that_does_the_task_stands_at_the_top_and_is_called_rightly(
     first = head_table(translator, pairs).rows[0]
     assert (first.name, first.does) == ("cross.0.0", name)
     assert first.importance > 1
+
+
+def test_on_another_device_all_is_the_same() -> None:
+    """Whatever meets the model there was made there or moved there (tests/accelerator.py)."""
+    translator, text = lively(), "the lazy dogs"
+    changes = {"encoder.0.1": 0.5, "decoder.0": "previous", "cross.0": "uniform", "cross.1.0": torch.rand(6, 9)}
+    table, found = head_table(translator, PAIRS), effect(translator, text, changes, beam=2)
+    with Accelerator():
+        model = copy.deepcopy(translator.model).to("cuda")
+        there = Translator(model, translator.tokenizers, translator.recipe)
+        moved, seen = head_table(there, PAIRS), effect(there, text, changes, beam=2)
+    assert seen.after.answer.text == found.after.answer.text
+    assert seen.after.changed == pytest.approx(found.after.changed, abs=1e-5)
+    by_name = {row.name: row for row in moved.rows}
+    for row in table.rows:
+        assert by_name[row.name].importance == pytest.approx(row.importance, abs=1e-5)
+        assert by_name[row.name].gradient == pytest.approx(row.gradient, abs=1e-5)
+        assert by_name[row.name].measured == pytest.approx(row.measured, abs=1e-5)
