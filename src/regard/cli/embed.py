@@ -19,15 +19,25 @@ def embed(
     states: Annotated[bool, typer.Option("--states", help="A vector for each symbol of a line as well.")] = False,
     near: Annotated[str | None, typer.Option(help="The symbols nearest to this one, in place of texts.")] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="A picture of all symbols in a plane (.png, .svg), in place of texts.")
+        Path | None,
+        typer.Option(
+            help="A picture of all symbols in a plane (.png, .svg), in place of texts; needs regard[pictures]."
+        ),
     ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="A picture of the model's positions (.png, .svg), in place of texts.")
+        Path | None,
+        typer.Option(
+            help="A picture of the model's positions (.png, .svg), in place of texts; needs regard[pictures]."
+        ),
     ] = None,
     side: Annotated[Literal["source", "target"], typer.Option(help="Whose symbols or positions.")] = "source",
     count: Annotated[int, typer.Option(min=1, help="How many neighbours.")] = 10,
 ) -> None:
     """Vectors: of each line (as JSON lines, the mean of its states), or what the model knows of single symbols."""
+    if drawn := [path for path in (picture, positions) if path]:
+        from regard.look.heat_map import check_pictures
+
+        check_pictures(*drawn)
     from regard.text.pairs import read_lines
     from regard.translator import Translator
 

@@ -35,7 +35,9 @@ def look(
     keep: Annotated[
         list[str] | None, typer.Option(help="In the page of a long text keep these: cross, encoder.2, decoder.1.3.")
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="A picture of --part, in place of the page.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="A picture of --part, in place of the page; needs regard[pictures].")
+    ] = None,
     svg: Annotated[Path | None, typer.Option(help="The same as SVG.")] = None,
     part: Annotated[
         str, typer.Option(help="Of a picture: all heads of encoder, decoder or cross; the mean of cross.1; cross.1.3.")
@@ -48,6 +50,10 @@ def look(
     ] = None,
 ) -> None:
     """Show how a model came to its answer: every attention and every choice, on a page that opens anywhere."""
+    if drawn := [path for path in (png, svg) if path]:
+        from regard.look.heat_map import check_pictures
+
+        check_pictures(*drawn)
     from regard.cli.looking import Asked, looks, require_one, write
     from regard.cli.searching import options
 

@@ -3,6 +3,8 @@
 figure = new_figure(6, 5)
 draw_heat_map(figure.subplots(), weights, rows=target_symbols, columns=source_symbols)
 save_figure(figure, Path("attention.png"))
+
+matplotlib is an extra, `regard[pictures]`: `check_pictures` says so before any work.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import math
 import unicodedata
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,28 @@ CHARACTER = 0.64 / 72  # inches a point of the font, about
 FORMATS = {".png": "png", ".svg": "svg"}
 
 
+def check_pictures(*paths: Path) -> None:
+    """UsageError unless matplotlib is installed and each path names a picture."""
+    if find_spec("matplotlib") is None:
+        raise UsageError(
+            "a picture of this kind is drawn by matplotlib, which is not installed",
+            fix="pip install 'regard[pictures]'",
+        )
+    for path in paths:
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(
+                f"a picture is a .png or .svg file, found {path.suffix or 'no suffix'!r}",
+                where=str(path),
+                fix=f"name it {path.with_suffix('.png').name}",
+            )
+
+
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure, sizes in inches, that knows nothing of matplotlib's global state."""
+    """An empty figure, sizes in inches, that knows nothing of matplotlib's global state.
+
+    UsageError without matplotlib.
+    """
+    check_pictures()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -85,14 +108,9 @@ def draw_heat_map(
 
 def save_figure(figure: Any, path: Path) -> None:
     """A PNG or an SVG by the suffix; whole or not there. UsageError for another suffix, StorageError."""
+    check_pictures(path)
     import matplotlib
 
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(
-            f"a picture is a .png or .svg file, found {path.suffix or 'no suffix'!r}",
-            where=str(path),
-            fix=f"name it {path.with_suffix('.png').name}",
-        )
     kind, content = FORMATS[path.suffix.lower()], BytesIO()
     settings: dict[Any, Any] = {"svg.fonttype": "none"}  # text in an SVG stays text: a browser brings the glyphs
     with warnings.catch_warnings(), matplotlib.rc_context(settings):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regard.attention.pooling import NadarayaWatson
 from regard.errors import UsageError
-from regard.look.heat_map import draw_heat_map, new_figure, save_figure, shown
+from regard.look.heat_map import check_pictures, draw_heat_map, new_figure, save_figure, shown
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44")  # told apart by colour-blind eyes too
 ASKED = 101  # places that a prediction is drawn at
@@ -25,8 +25,10 @@ def save_regression(
 
     A heat map has a row for each place that is asked about and a column for each training point, both in ascending
     order, in the same colours. `truth` gets places [M] and returns [M].
-    UsageError for no regressions, for such as have other points than the first or more than one feature; StorageError.
+    UsageError without matplotlib, for no regressions, for such as have other points than the first or more than one
+    feature; StorageError.
     """
+    check_pictures(path)
     _check(regressions)
     x, y = (values.detach().flatten() for values in _points(next(iter(regressions.values()))))
     low, high = x.min().item(), x.max().item()
