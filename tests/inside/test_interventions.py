@@ -19,7 +19,8 @@ from regard.data.tokens import Tokens
 from regard.engine import why_not
 from regard.errors import UsageError
 from regard.inside.heads import heads
-from regard.inside.interventions import PATTERNS, Change, changed, describe, parse
+from regard.inside.interventions import Change, changed, describe, parse
+from regard.inside.patterns import PATTERNS, taken
 from regard.inside.record import Answered, record
 from regard.models import DECODERS, ENCODERS, build
 from regard.models.interface import EncoderDecoder
@@ -259,6 +260,72 @@ def test_who_observes_sees_the_pattern_whichever_came_first() -> None:
             model(SOURCE, TARGET)
         assert bool((seen["decoder.blocks.0.look"][:, 0, :, 0] == 1).all())
     assert is_as_before(model, bits(model))
+
+
+@every_model
+@torch.no_grad()
+def test_taken_from_another_run_is_what_that_run_mixed(settings: Mapping[str, object]) -> None:
+    """Against another way to say it: a hook that puts in what a hook saw."""
+    model = make(settings)
+    here, there = Answered((4, 5, 6, 7), (8, 9, 10)), Answered((7, 11, 4, 12), (9, 9, 5))
+    source, previous = here.sources, here.previous
+    usual = model(source, previous)
+    for site in heads(model).sites:
+        name, mixed = f"{site.name}.1", list[Tensor]()
+        handle = site.attend.register_forward_hook(lambda module, inputs, output, mixed=mixed: mixed.append(output[0]))
+        model(there.sources, there.previous)
+        handle.remove()
+        steps = iter(mixed)
+
+        def put(
+            module: nn.Module, inputs: object, output: tuple[Tensor, Tensor], steps: Iterator[Tensor] = steps
+        ) -> tuple[Tensor, Tensor]:
+            return torch.cat((output[0][:, :1], next(steps)[:, 1:2], output[0][:, 2:]), dim=1), output[1]
+
+        handle = site.attend.register_forward_hook(put)
+        wanted = model(source, previous)
+        handle.remove()
+        with changed(model, taken(model, [name], there)):
+            assert_close(model(source, previous), wanted, atol=1e-12, rtol=0)
+            state, logits = model.decoder.start(model.encode(source)), []
+            for last in previous.ids.unbind(1):
+                one, state = model.decoder.step(last, state)
+                logits.append(one)
+            assert_close(torch.stack(logits, 1), wanted, atol=1e-10, rtol=0)
+        assert not torch.allclose(wanted, usual, atol=1e-6)
+        with changed(model, taken(model, [name], here)):
+            assert_close(model(source, previous), usual, atol=1e-12, rtol=0)
+
+
+def test_taken_from_a_source_of_another_length_is_refused() -> None:
+    model = make({})
+    before, shorter = bits(model), taken(model, ["encoder.0", "cross.1.2"], Answered((4, 5), (8,)))
+    assert sorted(shorter) == ["cross.1.2", *(f"encoder.0.{head}" for head in range(4))]
+    assert describe(shorter)[0] == "encoder.0.0 = as in another answer"
+    for name, change in shorter.items():
+        with (
+            changed(model, {name: change}),
+            pytest.raises(UsageError, match="of 3 tokens with its end, this one has 1, 3, 5"),
+        ):
+            model(SOURCE, TARGET)
+    assert is_as_before(model, before)
+
+
+@torch.no_grad()
+def test_steps_past_those_that_were_taken_are_the_models_own() -> None:
+    model, source = make({}, torch.float32), (4, 5, 6, 7)
+    long, short = Answered(source, (8, 9, 10, 11)), Answered(source, (8, 9), ends=False)
+    usual = {each.name: each.weights for each in record(model, long).attentions}
+    with changed(model, taken(model, ["cross.0.1", "decoder.0.1"], short)):
+        seen = {each.name: each.weights for each in record(model, long).attentions}
+    for name in ("cross.0", "decoder.0"):
+        assert_close(seen[name], usual[name], atol=1e-5, rtol=0)
+    other = Answered((7, 7, 7, 7), (9, 9), ends=False)
+    theirs = {each.name: each.weights for each in record(model, other).attentions}
+    with changed(model, taken(model, ["cross.0.1"], other)):
+        seen = {each.name: each.weights for each in record(model, long).attentions}
+    assert_close(seen["cross.0"][1, :2], theirs["cross.0"][1], atol=1e-6, rtol=0)
+    assert not torch.allclose(seen["cross.0"][1, 2:], theirs["cross.0"][1, :1], atol=1e-3)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from regard.inside.heads import heads
 from regard.inside.interventions import changed
 from regard.inside.record import Answered, Recording, record
 from regard.inside.result import Attention, Part
-from regard.look.effect import effect, effect_on_test_set
+from regard.look.effect import effect, effect_on_test_set, taken_from
 from regard.look.head_measures import NAMES, NOWHERE, Measured, diagonal, mirrored, rarest, short_name
 from regard.look.heads_table import head_table
 from regard.metrics.evaluate import evaluate
@@ -260,6 +260,19 @@ def test_an_effect_is_both_answers_judged_by_both_models(beam: int) -> None:
     assert_close(torch.tensor(found.after.usual), torch.tensor(forced.log_probabilities[:many]), atol=1e-4, rtol=0)
     assert found.before.difference == pytest.approx(sum(found.before.differences))
     assert found.before.difference < 0
+
+
+def test_what_heads_do_with_another_text() -> None:
+    translator = lively()
+    taken = taken_from(translator, "the lazy dogs", ["encoder.0", "cross.1"], beam=1)
+    assert sorted(taken) == ["cross.1.0", "cross.1.1", "encoder.0.0", "encoder.0.1"]
+    same, other = (effect(translator, text, taken, beam=1) for text in ("the lazy dogs", "jumps the fox"))
+    assert same.before.answer.text == same.after.answer.text
+    assert same.before.differences == pytest.approx([0.0] * len(same.before.usual), abs=1e-5)
+    assert abs(other.before.difference) > 0.01
+    translator.mates = Mates((lively().model,), (1.0, 1.0))
+    with pytest.raises(UsageError, match="a head is one model's"):
+        taken_from(translator, "fox", ["encoder.0"])
 
 
 def test_an_effect_on_a_test_set_is_its_metrics_before_and_after() -> None:

@@ -24,15 +24,17 @@ from regard.layers.dropout import dropout
 
 SHORT = 256  # keys; below this the fused CPU kernel loses to plain products
 
-Patch: TypeAlias = Callable[[Tensor, Tensor | None, int], Tensor]
-"""(weights [B, H, T, S], who may attend, position of the first query) to the weights to mix by instead."""
+Patch: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, int], tuple[Tensor, Tensor]]
+"""(weights [B, H, T, S], values [B, H, S, W], who may attend, position of the first query) to (mixed [B, H, T, W],
+weights) instead."""
 
 
 class Attend(nn.Module):
     """The weighted mean of values, the weights from queries and keys. No parameters but those of its score.
 
     `plain = True` makes it return the weights as well; `attention.record` sets that on one instance and takes it back.
-    `patch` gives other weights in the place of its own; `inside.interventions` sets it and takes it back.
+    `patch` gives something else in the place of what it computes, without dropout of weights; `inside.interventions`
+    sets it and takes it back.
     """
 
     def __init__(self, score: Score, weight_dropout: float = 0.0) -> None:
@@ -60,8 +62,7 @@ class Attend(nn.Module):
         drop = self.weight_dropout if self.training else 0.0
         if self.patch is not None:
             _, weights = attend_plain(self.score, query, key, value, may_attend, is_causal, 0.0, bias)
-            weights = self.patch(weights, _join(may_attend, is_causal, query, key), first)
-            return dropout(weights, drop) @ value, weights
+            return self.patch(weights, value, _join(may_attend, is_causal, query, key), first)
         if self.plain or self.score.factor is None:
             return attend_plain(self.score, query, key, value, may_attend, is_causal, drop, bias)
         if query.device.type == "cpu" and (key.shape[-2] <= SHORT or drop):

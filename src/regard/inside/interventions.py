@@ -16,29 +16,23 @@ model's: of an ensemble, give the model that shall change.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regard.attention.attend import Attend, Patch
+from regard.attention.attend import Attend
 from regard.errors import UsageError
 from regard.inside.heads import Head, heads
+from regard.inside.patterns import PATTERNS, Given, OneHead, Pattern, Taken
 from regard.models.interface import EncoderDecoder
 
-Pattern: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
-"""(a head's own weights [B, Q, K], who may attend [B, Q, K], position of the first query) to weights [B, Q, K].
-
-What is below 0 or may not be attended to is taken out of what it gives, and rows are made to sum to 1; a row that has
-nothing left stays the head's own.
-"""
-Change: TypeAlias = float | str | Tensor | Pattern
+Change: TypeAlias = float | str | Tensor | Pattern | Taken
 """What becomes of a head: a number scales its output (0: off); a name of PATTERNS, a `Pattern`, or weights [Q, K] from
-the first query and key on replace where it looks. Queries past the given ones look where they would."""
+the first query and key on replace where it looks; `taken` gives what it did in another run. Queries past the given ones
+do what they would."""
 
 
 @runtime_checkable
@@ -60,7 +54,7 @@ def changed(where: EncoderDecoder | HasModel, changes: Mapping[str, Change]) -> 
     wanted = _checked(_model_of(where), changes)
     with ExitStack() as stack:
         for head, change in wanted:
-            stack.enter_context(_patched(head, change) if callable(change) else _scaled(head, change))
+            stack.enter_context(_scaled(head, change) if isinstance(change, float) else _patched(head, change))
         yield
 
 
@@ -84,6 +78,8 @@ def describe(changes: Mapping[str, Change]) -> tuple[str, ...]:
 def _in_words(change: Change) -> str:
     if isinstance(change, int | float):
         return f"x {change:g}"
+    if isinstance(change, Taken):
+        return "= as in another answer"
     return f"= {change if isinstance(change, str) else 'a given pattern'}"
 
 
@@ -106,15 +102,15 @@ def _model_of(where: EncoderDecoder | HasModel) -> EncoderDecoder:
     return where.model
 
 
-def _checked(model: EncoderDecoder, changes: Mapping[str, Change]) -> list[tuple[Head, float | Pattern]]:
+def _checked(model: EncoderDecoder, changes: Mapping[str, Change]) -> list[tuple[Head, float | Pattern | Taken]]:
     """Each head once with what becomes of it."""
-    there, wanted, seen = heads(model), list[tuple[Head, float | Pattern]](), set[str]()
+    there, wanted, seen = heads(model), list[tuple[Head, float | Pattern | Taken]](), set[str]()
     for name, change in changes.items():
         meant = _number(name, change) if isinstance(change, int | float) else _pattern(name, change)
         for head in there.named(name):
             if head.name in seen:
                 raise _twice(head.name)
-            if not callable(meant) and head.site.output is None:
+            if isinstance(meant, float) and head.site.output is None:
                 message = f"{name} cannot be scaled: {head.site.path} has no output matrix with columns for its heads"
                 raise UsageError(message, fix="give it a pattern, such as uniform")
             seen.add(head.name)
@@ -132,7 +128,7 @@ def _number(name: str, change: float) -> float:
     return float(change)
 
 
-def _pattern(name: str, change: str | Tensor | Pattern) -> Pattern:
+def _pattern(name: str, change: str | Tensor | Pattern | Taken) -> Pattern | Taken:
     if isinstance(change, str):
         if change not in PATTERNS:
             raise UsageError(f"wanted one of {', '.join(PATTERNS)} for {name}, found {change!r}", fix="choose one")
@@ -163,82 +159,11 @@ def _scaled(head: Head, factor: float) -> Iterator[None]:
 
 
 @contextmanager
-def _patched(head: Head, pattern: Pattern) -> Iterator[None]:
+def _patched(head: Head, change: Pattern | Taken) -> Iterator[None]:
     attend: Attend = head.site.attend
     before = attend.patch
     try:
-        attend.patch = _OneHead(head.number, pattern, before)
+        attend.patch = OneHead(head.number, change, before)
         yield
     finally:
         attend.patch = before
-
-
-@dataclass(frozen=True, eq=False)
-class _OneHead:
-    """A `Patch` that changes one head and leaves the others to the patch before it."""
-
-    number: int
-    pattern: Pattern
-    before: Patch | None
-
-    def __call__(self, weights: Tensor, may_attend: Tensor | None, first: int) -> Tensor:
-        """Weights [B, H, T, S] with one head's replaced: 0 where nothing may be attended to, rows that sum to 1."""
-        weights = weights if self.before is None else self.before(weights, may_attend, first)
-        own = weights[:, self.number]
-        allowed = (
-            own.new_ones(1, dtype=torch.bool)
-            if may_attend is None
-            else may_attend[:, self.number % may_attend.shape[1]]
-        )
-        allowed = allowed.expand_as(own)
-        wanted = self.pattern(own, allowed, first).to(own).clamp(min=0).masked_fill(~allowed, 0.0)
-        total = wanted.sum(-1, keepdim=True)
-        rows = torch.where(total > 0, wanted / total.where(total > 0, 1.0), own)
-        before, after = weights[:, : self.number], weights[:, self.number + 1 :]
-        return torch.cat((before, rows[:, None], after), dim=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """A `Pattern` of given weights [Q, K]: for a query and a key past them, nothing."""
-
-    weights: Float[Tensor, "Q K"]
-
-    def __call__(self, own: Tensor, may_attend: Tensor, first: int) -> Tensor:
-        """The rows from `first` on, as wide as `own`."""
-        rows = self.weights[first : first + own.shape[1], : own.shape[2]].to(own)
-        return torch.nn.functional.pad(
-            rows, (0, own.shape[2] - rows.shape[1], 0, own.shape[1] - rows.shape[0])
-        ).expand_as(own)
-
-
-def _uniform(own: Tensor, may_attend: Tensor, first: int) -> Tensor:
-    return may_attend.to(own.dtype)
-
-
-def _first(own: Tensor, may_attend: Tensor, first: int) -> Tensor:
-    return _at(torch.zeros(own.shape[1], dtype=torch.int64, device=own.device), own, may_attend)
-
-
-def _diagonal(own: Tensor, may_attend: Tensor, first: int) -> Tensor:
-    return _at(torch.arange(first, first + own.shape[1], device=own.device), own, may_attend)
-
-
-def _previous(own: Tensor, may_attend: Tensor, first: int) -> Tensor:
-    return _at(torch.arange(first - 1, first - 1 + own.shape[1], device=own.device), own, may_attend)
-
-
-def _at(keys: Tensor, own: Float[Tensor, "B Q K"], may_attend: Bool[Tensor, "B Q K"]) -> Float[Tensor, "B Q K"]:
-    """All weight on one key a query, kept within those from the first to the last that may be attended to."""
-    places = torch.arange(own.shape[2], device=own.device)
-    last = (places * may_attend).amax(-1)  # [B, Q]
-    keys = keys.clamp(min=0).minimum(last)
-    return torch.zeros_like(own).scatter_(-1, keys[..., None], 1.0)
-
-
-PATTERNS: dict[str, Pattern] = {
-    "uniform": _uniform,  # all that may be attended to, alike
-    "previous": _previous,  # query i looks at key i - 1, the first query at key 0
-    "diagonal": _diagonal,  # query i looks at key i; at the last one where there are fewer keys
-    "first": _first,  # key 0
-}

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from regard.errors import UsageError
 from regard.inside.interventions import Change, changed, describe
+from regard.inside.patterns import Taken, taken
 from regard.inside.record import Answered, record
 from regard.metrics.evaluate import evaluate
 from regard.text.pairs import Pair
@@ -70,6 +72,26 @@ def effect(
     by_usual = judge((before, after))
     judged = [Judged(*each) for each in zip((before, after), by_usual, by_changed, strict=True)]
     return Effect(describe(changes), *judged)
+
+
+def taken_from(
+    translator: Translator,
+    text: str,
+    names: Sequence[str],
+    *,
+    beam: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Taken]:
+    """What these heads do on the way to the answer to a text, as changes for another text of as many tokens.
+
+    A head of the decoder or of cross attention does so for as many steps as that answer has, then what it would.
+    UsageError for an ensemble.
+    """
+    if translator.mates is not None:
+        raise UsageError("an ensemble has several models, and a head is one model's", fix="name one model")
+    [source] = translator.tokenizers.source.encode_many([text])
+    answer = next(translator.translate([text], beam=beam, options=options)).answers[0]
+    return taken(translator.model, names, Answered(tuple(source), answer.ids, answer.finished))
 
 
 def effect_on_test_set(
