@@ -40,12 +40,15 @@ class Watched:
         self.context = browser.new_context(**options)
         self.context.set_offline(True)
         self.tab = self.context.new_page()
-        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("request", lambda request: self._ask(request.url, file.as_uri()))
         self.tab.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("console", self._note)
         self.tab.goto(f"{file.as_uri()}{link}")
-        self.requests = [url for url in self.requests if not url.startswith(file.as_uri())]
+
+    def _ask(self, url: str, own: str) -> None:
+        if not url.startswith(own):
+            self.requests.append(url)
 
     def _note(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
@@ -53,7 +56,8 @@ class Watched:
 
     def check(self) -> None:
         """Nothing was asked for, nothing spoke up, nothing failed."""
-        assert (self.requests, self.dialogs, self.errors) == ([], [], [])
+        found = {"requests": self.requests, "dialogs": self.dialogs, "errors": self.errors}
+        assert not any(found.values()), found
 
     def close(self) -> None:
         self.check()

@@ -51,9 +51,9 @@ function css([red, green, blue], opacity = 1) {
   return opacity === 1 ? `rgb(${red},${green},${blue})` : `rgba(${red},${green},${blue},${opacity})`;
 }
 
-/** Black or white, whichever is easier to read on a colour. */
-function inkOn([red, green, blue]) {
-  return luminance([red, green, blue]) > 0.19 ? "#111317" : "#ffffff";
+/** Black or white, whichever is easier to read on a colour: on every colour one of them has a contrast of 4.5. */
+function inkOn(colour) {
+  return luminance(colour) > 0.179 ? "#000000" : "#ffffff";
 }
 
 function luminance(colour) {

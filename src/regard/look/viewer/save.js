@@ -158,9 +158,10 @@ const SAVES = {
 };
 
 async function copyLink() {
-  const link = location.protocol === "about:" ? toLink() : location.href.replace(/#.*$/, "") + toLink();
+  if (location.protocol === "about:")
+    return notice(`In a frame there is no link; add ${toLink()} to the page's address.`);
   try {
-    await navigator.clipboard.writeText(link);
+    await navigator.clipboard.writeText(location.href.replace(/#.*$/, "") + toLink());
     notice("Link copied.");
   } catch {
     notice("The link to this view stands in the address bar."); // no clipboard for files in this browser

@@ -29,7 +29,7 @@ const opened = new Set(); // names of folded parts that are open
 
 /** What a link may hold for a name, or undefined. */
 function allowed(name, value) {
-  if (name in CHOICES) return CHOICES[name].includes(value) ? value : undefined;
+  if (Object.hasOwn(CHOICES, name)) return CHOICES[name].includes(value) ? value : undefined;
   if ((name === "layer" || name === "head") && value === "mean") return value;
   if ((name === "row" || name === "column") && value === "") return value;
   return /^\d{1,5}$/.test(value) ? Number(value) : undefined;
@@ -39,7 +39,7 @@ function allowed(name, value) {
 function fromLink(link) {
   const found = { ...BEGIN };
   for (const [name, text] of new URLSearchParams(link.replace(/^#/, ""))) {
-    const value = name in BEGIN ? allowed(name, text) : undefined;
+    const value = Object.hasOwn(BEGIN, name) ? allowed(name, text) : undefined;
     if (value !== undefined) found[name] = value;
   }
   return found;

@@ -1,9 +1,9 @@
 // What is seen as a table, for those who read it with their ears, and for copying.
 
-function tableOf({ caption, head, rows }) {
+function tableOf({ caption, head, rows }, name) {
   return make(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${caption}` },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table${name && ` ${name}`}: ${caption}` },
     make(
       "table",
       { class: "numbers" },
@@ -39,9 +39,9 @@ function tables() {
   return make(
     "div",
     {},
-    subjects(view.differs).map((subject) => [
-      LOOKS.length > 1 ? make("h3", {}, subject === "difference" ? "A less B" : lookName(subject)) : null,
-      view.tables.map((table) => tableOf(table(subject))),
-    ]),
+    subjects(view.differs).map((subject) => {
+      const name = LOOKS.length < 2 ? "" : subject === "difference" ? "A less B" : lookName(subject);
+      return [name ? make("h3", {}, name) : null, view.tables.map((table) => tableOf(table(subject), name))];
+    }),
   );
 }
