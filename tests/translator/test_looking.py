@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -236,3 +238,16 @@ def test_a_request_is_kept_to() -> None:
 def test_an_answer_that_was_cut_has_no_end() -> None:
     seen = untrained({"decoding": {"limit_factor": 0.0, "limit_extra": 1, "min_length": 1}}).look(TEXT, beam=1)
     assert len(seen.steps) == len(seen.target.tokens) == 1 + seen.target.ends
+
+
+@pytest.mark.slow
+def test_looking_changes_no_token_of_a_thousand_answers() -> None:
+    """Random weights: near-ties are there."""
+    translator = untrained(MODELS["transformer"], seed=3)
+    letters = random.Random(1)
+    lines = ["".join(letters.choices("abcdefghijklmnop ", k=letters.randint(3, 25))) + "x" for _ in range(1000)]
+    answers = list(translator.translate(lines))
+    for line, found in zip(lines, answers, strict=True):
+        seen = translator.look(line, opinions=False)
+        assert (seen.target.text, seen.search.score) == (found.text, pytest.approx(found.answers[0].score, abs=1e-5))
+    assert list(translator.translate(lines)) == answers
