@@ -97,9 +97,11 @@ def field_values(section: str, name: str, annotation: Any) -> st.SearchStrategy[
         ("Model", "share_embeddings"): st.sampled_from(["none", "output"]),
         ("Data", "pairs"): st.lists(ODD, max_size=3),
         ("Data", "valid"): st.lists(ODD, max_size=3),
+        ("Data", "alignments"): st.lists(ODD, max_size=3),
         ("Data", "columns"): st.none() | st.lists(ODD, min_size=2, max_size=2),
         ("Data", "task"): st.none() | ODD,
         ("Data", "separator"): ODD,
+        ("Training", "guide"): st.just(0.0),  # more needs alignments
         ("Training", "boards"): st.lists(st.sampled_from(["tensorboard", "trackio"]), max_size=2),
     }
     if (section, name) in special:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regard.config import Settings, check_given, merge, parse_override, read_toml
+from regard.config.section import one
 from regard.errors import UsageError
 from regard.text.lines import STDIN
 from regard.text.pairs import PairFormat
@@ -41,10 +42,11 @@ def gather(
 
 def _located(data: Settings) -> Settings:
     """The files as they can be found from any folder and at any time, since a run may be resumed."""
-    paths = [path for key in ("pairs", "valid") for path in data.get(key, ())]
+    found = {key: one(data[key]) for key in ("pairs", "valid", "alignments") if key in data}
+    paths = [path for each in found.values() for path in each]
     if paths.count(STDIN) > 1:
         raise UsageError("standard input can be named once", fix="save the rest as files")
-    return {key: [_absolute(path) for path in data[key]] for key in ("pairs", "valid") if key in data}
+    return {key: [_absolute(path) for path in each] for key, each in found.items()}
 
 
 def _absolute(path: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from regard.config.model import Model
-from regard.config.section import Positive, Section, Text, Texts, TwoTexts
+from regard.config.section import Positive, Section, Text, Texts, TwoTexts, one
 from regard.config.toml import toml_lines
 from regard.config.training import Training
 
@@ -17,6 +17,9 @@ class Data(Section):
 
     pairs: Texts = Field((), description="the training pairs: one file of pairs or two parallel files")
     valid: Texts = Field((), description="development pairs; none: a share of `pairs` is held out by its source")
+    alignments: Annotated[Texts, BeforeValidator(one)] = Field(
+        (), description="one or more files with a line of links, 0-0 2-1, for each line of `pairs`; see training.guide"
+    )
     task: Text | None = Field(None, description="a generated task in place of files")
     columns: TwoTexts | None = Field(None, description="source and target column, by number from 1 or by header")
     separator: Text = Field("\t", description="what stands between the columns")
@@ -125,6 +128,16 @@ class Recipe(Section):
         if model.share_embeddings == "all" and tokenizer and not tokenizer.joint:
             raise ValueError("share_embeddings=all needs tokenizer.joint=true")
         return model
+
+    @field_validator("training")
+    @classmethod
+    def _guiding_needs_alignments(cls, training: Training, others: ValidationInfo) -> Training:
+        data = others.data.get("data")
+        if training.guide and data and not data.alignments:
+            raise ValueError("guide needs data.alignments, a file of links to be guided by")
+        if training.guide and (training.recompute or training.compile):
+            raise ValueError("guide reads an attention while it is computed: set recompute=false and compile=false")
+        return training
 
     def to_toml(self) -> str:
         """The recipe as TOML text; `read_toml` gives an equal one back. None is "none", or left out as the default."""

@@ -19,6 +19,11 @@ def _unset(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def one(value: Any) -> Any:
+    """A name alone for a list of one; a list for a tuple, which TOML has not."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]  # a list will do: TOML has no tuples
 TwoTexts = Annotated[tuple[Text, Text], Field(strict=False)]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from regard.config.section import Positive, Section, Share, Unset
-
-
-def _one(value: Any) -> Any:
-    """A name alone for a list of one; a list for a tuple, which TOML has not."""
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+from regard.config.section import Positive, Section, Share, Unset, one
 
 
 class Training(Section):
@@ -32,6 +27,9 @@ class Training(Section):
     beta2: Share = Field(0.98, description="of Adam")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW, for matrices only")
     label_smoothing: Share = Field(0.1, description="share of the probability spread over the vocabulary")
+    guide: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0, description="weight of a second loss: an attention to the source is to follow data.alignments"
+    )
     clip: Annotated[Annotated[float, Field(gt=0)] | None, Unset] = Field(
         1.0, description="longest gradient; none: not clipped"
     )
@@ -61,6 +59,6 @@ class Training(Section):
     shard: bool = Field(
         False, description="with several processes: each keeps a share of weights and optimiser (FSDP2), not a copy"
     )
-    boards: Annotated[tuple[Literal["tensorboard", "trackio"], ...], BeforeValidator(_one)] = Field(
+    boards: Annotated[tuple[Literal["tensorboard", "trackio"], ...], BeforeValidator(one)] = Field(
         (), description="where a training can be watched, beside the terminal: tensorboard, trackio"
     )

@@ -12,7 +12,7 @@ import os
 import shutil
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from regard import __version__
+from regard.data.links import token_links
 from regard.data.tokens import Batch, Tokens
 from regard.errors import DataError, ModelFolderError, StorageError
 from regard.folder import new_folder, remove_folder, verify
@@ -31,7 +32,8 @@ from regard.text.tokenizer import BOS, EOS, PAD, Tokenizer
 
 CHUNK = 10_000  # pairs encoded at a time
 PARTS = {"ids": "i", "lengths": "i", "offsets": "q"}  # files of a side, and the type of their numbers
-FILES = (*(f"{side}.{part}" for side in ("source", "target") for part in PARTS), "left.json")
+SIDES, LINKS = ("source", "target"), "links"  # the links between tokens are kept as a third side
+FILES = (*(f"{side}.{part}" for side in SIDES for part in PARTS), "left.json")
 BUFFER = 1 << 16  # numbers that wait to be written
 
 
@@ -59,15 +61,16 @@ class Side:
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Pairs as ids, row i of `source` with row i of `target`."""
+    """Pairs as ids, row i of `source` with row i of `target`, and of `links` (see `Batch`), if there are any."""
 
     source: Side
     target: Side
+    links: Side | None = None
 
     @staticmethod
     def mapped(folder: Path) -> EncodedPairs:
         """From the files that `PairEncoder.on_disk` makes: of them, memory holds what the system has room for."""
-        return EncodedPairs(_map(folder, "source"), _map(folder, "target"))
+        return EncodedPairs(*(_map(folder, side) for side in (*SIDES, LINKS) if (folder / f"{side}.lengths").exists()))
 
     def __len__(self) -> int:
         """How many pairs."""
@@ -75,7 +78,8 @@ class EncodedPairs:
 
     def batch(self, rows: Int[Tensor, " B"]) -> Batch:
         """The given pairs as a batch."""
-        return Batch(self.source.tokens(rows), self.target.tokens(rows))
+        links = None if self.links is None else self.links.tokens(rows)
+        return Batch(self.source.tokens(rows), self.target.tokens(rows), links)
 
 
 class Corpus(Protocol):
@@ -121,36 +125,44 @@ class Left:
 
 @dataclass(frozen=True)
 class PairEncoder:
-    """Text to rows of ids; pairs with a blank side or more than `longest` tokens on a side are left out and counted."""
+    """Text to rows of ids; pairs with a blank side or more than `longest` tokens on a side are left out and counted.
+
+    `links`: the links of the pairs as well, to be trained with.
+    """
 
     source: Tokenizer
     target: Tokenizer
     longest: int
+    links: bool = False
 
     def rows(self, pairs: Iterable[Pair], left: Left) -> Iterator[tuple[list[int], list[int]]]:
         """Ids with their bos and eos, in order."""
+        return ((source, target) for source, target, *_ in self._rows(pairs, left))
+
+    def _rows(self, pairs: Iterable[Pair], left: Left) -> Iterator[tuple[list[int], ...]]:
+        """With the links, if they are wanted."""
         remaining = iter(pairs)
         while chunk := list(islice(remaining, CHUNK)):
             full = [pair for pair in chunk if not (is_blank(pair.source) or is_blank(pair.target))]
             left.blank += len(chunk) - len(full)
             sources = self.source.encode_many([pair.source for pair in full])
             targets = self.target.encode_many([pair.target for pair in full])
-            for source, target in zip(sources, targets, strict=True):
+            for pair, source, target in zip(full, sources, targets, strict=True):
                 if max(len(source), len(target)) > self.longest:
                     left.too_long += 1
-                else:
-                    left.pairs += 1
-                    yield [*source, EOS], [BOS, *target, EOS]
+                    continue
+                left.pairs += 1
+                links = [token_links(pair, self.source, self.target)] if self.links else []
+                yield [*source, EOS], [BOS, *target, EOS], *links
 
     def in_memory(self, pairs: Iterable[Pair], left: Left | None = None) -> EncodedPairs:
         """All pairs as tensors."""
-        sides = (array("i"), array("i")), (array("i"), array("i"))
-        for row in self.rows(pairs, left or Left()):
+        sides = [(array("i"), array("i")) for _ in self._sides]
+        for row in self._rows(pairs, left or Left()):
             for (ids, lengths), tokens in zip(sides, row, strict=True):
                 ids.extend(tokens)
                 lengths.append(len(tokens))
-        source, target = (Side.of(_tensor(ids), _tensor(lengths)) for ids, lengths in sides)
-        return EncodedPairs(source, target)
+        return EncodedPairs(*(Side.of(_tensor(ids), _tensor(lengths)) for ids, lengths in sides))
 
     def on_disk(self, pairs: Iterable[Pair], content: str, count_bad: Callable[[], int]) -> tuple[EncodedPairs, Left]:
         """All pairs as memory-mapped files, made once for the same `content` (a hash), tokenizers and limit.
@@ -158,19 +170,25 @@ class PairEncoder:
         Files that are not as they were written are made again. Raises StorageError, and what reading `pairs` raises.
         """
         settings = (__version__, content, self.source.to_json(), self.target.to_json(), self.longest)
-        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-        folder = cached(key, FILES, lambda temporary: self._write(pairs, temporary, count_bad))
+        key = hashlib.sha256(json.dumps([*settings, *self._sides[2:]]).encode()).hexdigest()
+        files = (*FILES, *(f"{LINKS}.{part}" for part in PARTS if self.links))
+        folder = cached(key, files, lambda temporary: self._write(pairs, temporary, count_bad))
         left = Left(**json.loads((folder / "left.json").read_text(encoding="utf-8")))
         return EncodedPairs.mapped(folder), left
 
     def _write(self, pairs: Iterable[Pair], folder: Path, count_bad: Callable[[], int]) -> None:
         left = Left()
-        with _writer(folder, "source") as sources, _writer(folder, "target") as targets:
-            for source, target in self.rows(pairs, left):
-                sources.add(source)
-                targets.add(target)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(_writer(folder, side)) for side in self._sides]
+            for row in self._rows(pairs, left):
+                for writer, tokens in zip(writers, row, strict=True):
+                    writer.add(tokens)
         left.bad_lines = count_bad()
         (folder / "left.json").write_text(json.dumps(asdict(left)), encoding="utf-8")
+
+    @property
+    def _sides(self) -> tuple[str, ...]:
+        return (*SIDES, LINKS) if self.links else SIDES
 
 
 class _Writer:

@@ -17,6 +17,7 @@ from regard.data.tasks import TASKS, draw, task_named
 from regard.errors import DataError, UsageError
 from regard.text.lines import STDIN, read_lines, spooled_stdin
 from regard.text.pairs import Pair, PairFormat, PairReader, is_blank
+from regard.text.pharaoh import LinkedPairs
 from regard.text.shards import open_pairs
 
 DICTIONARY = "pronounce"  # English words to phones, without stress
@@ -48,6 +49,8 @@ def open_origin(data: Data, seed: int) -> Origin:
     if data.task and data.task not in task_names():
         raise UsageError(f"there is no task {data.task!r}", fix=f"choose one of {', '.join(task_names())}")
     valid = _reader(data, data.valid) if data.valid else None
+    if data.task and data.alignments:
+        raise UsageError("data.alignments belong to files of pairs, not to a task", fix="leave one of the two out")
     if data.task:
         origin = CORPORA[data.task]() if data.task in CORPORA else _task(data, seed)
         return replace(origin, valid=valid) if valid else origin
@@ -123,10 +126,12 @@ def _reader(data: Data, paths: Sequence[str]) -> PairReader:
 
 def _files(data: Data, valid: PairReader | None) -> Origin:
     reader = _reader(data, data.pairs)
-    content = content_hash(reader.paths, repr(reader.format), str(data.hold_out if valid is None else 0.0))
+    files = [*reader.paths, *map(Path, data.alignments)]
+    content = content_hash(files, repr(reader.format), str(data.hold_out if valid is None else 0.0))
+    pairs = LinkedPairs(reader, data.alignments) if data.alignments else reader
     if valid:
-        return Origin(reader, valid, content, lambda: reader.skipped)
-    train, held_out = (Part(reader, data.hold_out, held_out) for held_out in (False, True))
+        return Origin(pairs, valid, content, lambda: reader.skipped)
+    train, held_out = (Part(pairs, data.hold_out, held_out) for held_out in (False, True))
     return Origin(train, held_out, content, lambda: reader.skipped)
 
 

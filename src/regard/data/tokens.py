@@ -46,10 +46,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs that are trained on together; `target` starts with bos and ends with eos."""
+    """Pairs that are trained on together; `target` starts with bos and ends with eos.
+
+    `links`, where they are given, are the places of linked tokens, flat: target token, source token, target token ...,
+    the target's counted without bos.
+    """
 
     source: Tokens
     target: Tokens
+    links: Tokens | None = None
 
     @property
     def previous(self) -> Tokens:
@@ -70,8 +75,8 @@ class Batch:
 
     def rows(self, which: slice) -> Batch:
         """Some of the pairs, padded as before."""
-        return Batch(self.source.rows(which), self.target.rows(which))
+        return Batch(self.source.rows(which), self.target.rows(which), self.links and self.links.rows(which))
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(self.source.to(device), self.target.to(device))
+        return Batch(self.source.to(device), self.target.to(device), self.links and self.links.to(device))

@@ -23,7 +23,7 @@ from regard.errors import UsageError
 from regard.inside.crossing import Crossing
 from regard.inside.result import Alignment, Attention, Side
 from regard.inside.twins import shared_out
-from regard.inside.words import Spans
+from regard.text.words import Spans
 
 NAME = re.compile(r"cross(?:\.(\d+)(?:\.(\d+))?)?(:norms)?(:next)?")
 Links = tuple[tuple[int, int], ...]

@@ -15,6 +15,13 @@ from regard.text.tokenizer import KINDS, UNK, Tokenizer
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 """(first token, one past the last) of each word; they cover all tokens in order."""
 
+SMALL = {"characters", "graphemes"}  # kinds of tokens of which a word has many
+
+
+def aligns_words(source: Tokenizer, target: Tokenizer) -> bool:
+    """Whether an alignment is between words unless it is said: between tokens where those of a side are letters."""
+    return not {source.kind, target.kind} & SMALL
+
 
 def words_of_text(tokenizer: Tokenizer, text: str) -> Spans:
     """Of the tokens of `tokenizer.encode(text)` and the end after them. DataError on a lone surrogate."""

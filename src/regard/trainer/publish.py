@@ -7,17 +7,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regard.data.corpus import EncodedPairs
 from regard.errors import ModelFolderError
 from regard.folder import seal, write_file
 from regard.inside.choosing import NAME as ALIGNMENT
-from regard.inside.choosing import choose
+from regard.inside.choosing import Chosen, choose
 from regard.look import report
 from regard.look.curve import save_curve
 from regard.model_card import model_card
+from regard.models.interface import EncoderDecoder
 from regard.models.weights import save_weights
 from regard.trainer.listener import Tell
 from regard.trainer.validation import Validator
 from regard.training.checkpoint import list_checkpoints, load_checkpoint
+from regard.training.guide import HEAD, Guide
 from regard.training.journal import MACHINE, NAME, Journal
 from regard.training.loop import Progress
 from regard.training.step import averaged
@@ -46,11 +49,18 @@ def publish(run: Path, translator: Translator, progress: Progress, validate: Val
     save_curve(events, run / CURVE, run.name)
     report.save_report(run, events, translator, validate.pairs, chosen.answers)
     files = {"recipe.toml": recipe.to_toml().encode(), **translator.tokenizers.files()}
-    if place := choose(model, validate.encoded):
+    if place := _place(model, recipe.training.guide, validate.encoded):
         write_file(run / ALIGNMENT, place.to_json())
         files[ALIGNMENT] = place.to_json()
     write_file(run / "README.md", model_card(run.name, translator, events).encode())
     seal(run, [*files, "model.safetensors", "README.md", NAME, MACHINE, CURVE, report.NAME])
+
+
+def _place(model: EncoderDecoder, guide: float, pairs: EncodedPairs) -> Chosen | None:
+    """Where alignments are read: the head that was guided, or the best by the development pairs."""
+    if guide:
+        return Chosen(f"cross.{Guide(model, guide).layer}.{HEAD}", "the head that training.guide guided")
+    return choose(model, pairs)
 
 
 def _candidates(

@@ -81,7 +81,8 @@ def set_up(job: Job, world: World) -> Setup:
 
 def _corpus(origin: Origin, job: Job) -> tuple[Corpus, Left]:
     """The training pairs as ids: memory-mapped from the cache, or drawn anew each epoch."""
-    encoder = PairEncoder(job.tokenizers.source, job.tokenizers.target, job.recipe.data.longest)
+    links = job.recipe.training.guide > 0
+    encoder = PairEncoder(job.tokenizers.source, job.tokenizers.target, job.recipe.data.longest, links)
     if origin.redraw:
         return GeneratedCorpus(origin.redraw, encoder), Left()
     pairs, left = encoder.on_disk(origin.train, origin.content, origin.bad_lines)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from regard.data.tokens import Batch
 from regard.layers.linear import product_with
 from regard.models.interface import Decoder, EncoderDecoder, ReadoutDecoder
+from regard.training.guide import Guide
 
 MOST_AT_ONCE = {"cpu": 2**22}  # logits held at a time (16 MiB in float32); a CPU is not faster with more
 MOST_ON_DEVICES = 2**27
@@ -25,14 +26,25 @@ FEWEST_ROWS = 256  # of logits, whatever the vocabulary
 
 
 class Loss(nn.Module):
-    """A model and its loss in one call, so that what wraps a module (data parallel, sharded) sees all of it at work."""
+    """A model and its loss in one call, so that what wraps a module (data parallel, sharded) sees all of it at work.
 
-    def __init__(self, model: EncoderDecoder) -> None:
+    `guide` above 0 adds that much of the loss of a guided head, for batches with links (see guide.py).
+    """
+
+    def __init__(self, model: EncoderDecoder, guide: float = 0.0) -> None:
         super().__init__()
         self.model = model
+        self.guide = Guide(model, guide) if guide else None
 
     def forward(self, batch: Batch, smoothing: float = 0.0) -> Float[Tensor, ""]:
         """Of teacher forcing, summed over the real target tokens, in nats; see `cross_entropy`."""
+        if self.guide is None or batch.links is None:
+            return self._of_targets(batch, smoothing)
+        with self.guide.watched() as seen:
+            loss = self._of_targets(batch, smoothing)
+        return loss + self.guide.loss(seen[-1], batch.links)
+
+    def _of_targets(self, batch: Batch, smoothing: float) -> Float[Tensor, ""]:
         gold = batch.gold
         decoder = self.model.decoder
         if not _shows_states(decoder):

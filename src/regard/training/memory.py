@@ -69,7 +69,7 @@ def measure(
     device = next(model.parameters()).device
     if peak_bytes(device) is None:
         return None
-    trial = Loss(copy.deepcopy(model).train())
+    trial = Loss(copy.deepcopy(model).train(), training.guide)
     lengths: list[int] = []
     row_bytes: list[float] = []
     _step(trial, training, precision, _pairs(1, 8))  # gradients, and what is made once, are there from now on
@@ -132,7 +132,8 @@ def _step(trial: Loss, training: Training, precision: torch.dtype, batch: Batch)
 def _pairs(rows: int, length: int) -> Batch:
     ids = torch.full((rows, max(2, length)), NEWEST_WORD)
     tokens = Tokens(ids, torch.full((rows,), ids.shape[1]))
-    return Batch(tokens, tokens)
+    linked = torch.arange(ids.shape[1] - 1).repeat_interleave(2).expand(rows, -1)  # for a guided head; else unused
+    return Batch(tokens, tokens, Tokens(linked, torch.full((rows,), linked.shape[1])))
 
 
 def _give_back() -> None:

@@ -31,7 +31,8 @@ AVERAGED = ".ema"  # ends the name of a moving average among the tensors of a ch
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step came to: `loss` in nats a real target token, the gradient's length before clipping.
+    """What a step came to: `loss` in nats a real target token (with that of a guided head, if there is one), the
+    gradient's length before clipping.
 
     Not `applied`: one of them is no number, and weights and optimiser are as before; an `overflow` is no fault but the
     loss scale of float16 finding its place. `left_out`: pairs that not even alone fit into memory. `stop`: a process
@@ -67,7 +68,7 @@ class Stepper:
         self.precision = precision
         is_plain = self.device.type == "cpu" and not training.ema and not (training.shard and world.size > 1)
         self.plain = None if is_plain else copy.deepcopy(model).cpu()  # what is judged, if not the model itself
-        self.loss: nn.Module = in_parallel(Loss(model), training, world)
+        self.loss: nn.Module = in_parallel(Loss(model, training.guide), training, world)
         self.optimiser: Optimizer = OPTIMISERS[training.optimiser](model, training)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
         self.averages = {name: tensor.detach().clone() for name, tensor in self._averaged()}

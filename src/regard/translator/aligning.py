@@ -21,9 +21,9 @@ from regard.inside.choosing import NAME
 from regard.inside.crossing import crossings
 from regard.inside.result import Alignment
 from regard.inside.twins import twins
-from regard.inside.words import Spans, words_of_ids, words_of_text
 from regard.text.pairs import Pair
 from regard.text.tokenizer import BOS, EOS
+from regard.text.words import Spans, aligns_words, words_of_ids, words_of_text
 from regard.translator.results import Translation
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def aligner(translator: Translator, by: str | None = None, units: Units | None =
     choice = translator.chosen.choice if by is None and translator.chosen else Choice.parse(by or "")
     tiny = Tokens.of([[EOS]]), Tokens.of([[BOS]])
     grid(crossings(translator.model, *tiny), choice)  # says what is wrong before anything is answered
-    kinds = {translator.tokenizers.source.kind, translator.tokenizers.target.kind}
-    fine: Units = "tokens" if kinds & {"characters", "graphemes"} else "words"
-    return Aligner(translator, choice, units or fine, batch_size)
+    usual: Units = "words" if aligns_words(translator.tokenizers.source, translator.tokenizers.target) else "tokens"
+    return Aligner(translator, choice, units or usual, batch_size)
 
 
 def align(
