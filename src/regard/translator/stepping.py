@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias, cast
 
 import torch
@@ -62,9 +63,13 @@ def fast(model: EncoderDecoder) -> Start:
 
 def fingerprint(models: Sequence[EncoderDecoder]) -> list[object]:
     """Equal for as long as what `fast` makes of the models is right: the weights, and what stands in for attentions."""
-    weights = [(weight.data_ptr(), weight._version) for model in models for weight in model.state_dict().values()]
-    attends = [module for model in models for module in model.modules() if isinstance(module, Attend)]
-    return [*weights, *(attend.patch for attend in attends)]
+    found: list[object] = []
+    for module in chain.from_iterable(model.modules() for model in models):  # half the time of state_dict()
+        own = chain(module._parameters.values(), module._buffers.values())
+        found += [(weight.data_ptr(), weight._version) for weight in own if weight is not None]
+        if isinstance(module, Attend):
+            found.append(module.patch)
+    return found
 
 
 def together(members: Sequence[Begin], weights: Sequence[float], average: Average) -> Begin:
