@@ -15,7 +15,7 @@ function answerPane(subject) {
       .querySelectorAll("[data-target]")
       .forEach((each) => each.classList.toggle("on", targets.includes(Number(each.dataset.target))));
   };
-  box.append(
+  const parts = [
     make("div", { class: "eyebrow" }, "Source"),
     sourceLine(look, words, light),
     make("div", { class: "eyebrow" }, "Answer"),
@@ -24,15 +24,23 @@ function answerPane(subject) {
     unsure(look, subject),
     foundBy(look),
     otherSearch(look),
-  );
+  ];
+  box.append(...parts.filter(Boolean));
   return box;
+}
+
+const LONG_TEXT = 70; // words; above it a text scrolls in a box, so that what follows is on the first screen too
+
+/** What lets a long text scroll. */
+function boxed(words, name) {
+  return words.length > LONG_TEXT ? { tabindex: 0, role: "region", "aria-label": name } : {};
 }
 
 function sourceLine(look, words, light) {
   const aligned = (source) => words.filter((word) => word.aligned.includes(source)).map((word) => word.place);
   return make(
-    "p",
-    { class: "sentence source", dir: direction(look.source.text) },
+    "div",
+    { class: "sentence source", dir: direction(look.source.text), ...boxed(sourceWords(look), "Source") },
     sourceWords(look).map((word, place) =>
       make(
         "span",
@@ -53,7 +61,7 @@ function answerLine(look, subject, words, light) {
   const other = LOOKS.length > 1 ? new Set(unmatched(words, answerWords(LOOKS[1 - subject]))) : new Set();
   return make(
     "div",
-    { class: "sentence glossed", dir: direction(look.target.text) },
+    { class: "sentence glossed", dir: direction(look.target.text), ...boxed(words, "Answer") },
     words.map((word) =>
       make(
         "button",
@@ -209,11 +217,13 @@ function foundBy({ search }) {
     search.finished ? null : ["Ended", "no: cut at its limit"],
     search.met ? null : ["Conditions", "not all met"],
   ];
-  return make(
-    "dl",
-    { class: "facts" },
-    facts.filter(Boolean).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
-  );
+  const list = facts
+    .filter(Boolean)
+    .map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+  const by = search.length_penalty === 1 ? "" : " / length penalty",
+    more = search.coverage ? " + coverage" : "";
+  const rule = `Of all it tried, a search answers with the highest score: log-probability${by}${more}.`;
+  return make("div", {}, make("dl", { class: "facts" }, list), search.trace.length ? hint(rule) : null);
 }
 
 function otherSearch(look) {
@@ -226,7 +236,11 @@ function otherSearch(look) {
     ` (log-probability ${number(look.greedy.log_probability, 2)}). `,
     make(
       "button",
-      { type: "button", class: "link", onclick: () => go({ view: "steps", step: 0 }) },
+      {
+        type: "button",
+        class: "link",
+        onclick: () => go({ view: "steps", step: Math.max(0, parting(look, writtenBy(look.greedy))) }),
+      },
       "See where they part",
     ),
   );

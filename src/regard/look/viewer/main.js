@@ -26,6 +26,7 @@ const VIEWS = {
     controls: ["part", "layer", "head", "measure", "unit", "curve"],
     build: headView,
     drawings: (subject, width, shown) => drawn(subject, shown, (found, top) => headDrawing(found, width, top)),
+    locked: lockedCell,
     tables: [cellsTable],
   },
   lines: {
@@ -35,6 +36,7 @@ const VIEWS = {
     controls: ["part", "layer", "head", "measure", "unit"],
     build: linesView,
     drawings: (subject, width, shown) => drawn(subject, shown, (found, top) => linesDrawing(found, width, top)),
+    locked: lockedToken,
     tables: [cellsTable],
   },
   steps: {
@@ -54,6 +56,7 @@ const VIEWS = {
     build: opinionsView,
     drawings: (subject, width) =>
       opinionsOf(subject).map(({ name, found }) => ({ ...opinionDrawing(found, width, name), name: method(name) })),
+    locked: lockedCell,
     tables: [opinionsTable],
   },
 };
@@ -281,7 +284,7 @@ function draw() {
   root.querySelectorAll("#view .scroll").forEach((each, index) => {
     each.scrollLeft = scrolls[index] || 0;
   });
-  scrollTrees();
+  scrollToStep();
   window.scrollTo(0, above);
   const again = focused && document.getElementById(focused);
   if (again) again.focus({ preventScroll: true });

@@ -26,7 +26,7 @@ function composed() {
       .drawings(subject, width, shown)
       .map((drawing, place) => ({ drawing, title: place ? drawing.name : captionOf(subject) })),
   );
-  let height = 64;
+  let height = 42;
   const placed = parts.map(({ drawing, title }) => {
     const top = height;
     height += drawing.height + 44;
@@ -39,13 +39,19 @@ function composed() {
     paint: (surface) => {
       surface.rect(0, 0, whole, height + 18, { fill: ink("paper") });
       surface.text(MARGIN, 32, titleOf(view), { size: 17, weight: 600 });
-      surface.text(MARGIN, 52, precisely(), { size: 11, fill: ink("soft") });
+      surface.text(MARGIN, height + 4, precisely(), { size: 10, fill: ink("soft") });
       for (const { drawing, title, top } of placed) {
         surface.text(MARGIN, top + 22, fitted(title, whole - 2 * MARGIN, 12), { fill: ink("soft") });
-        drawing.paint(shifted(surface, MARGIN, top + 34));
+        paintMarked(drawing, shifted(surface, MARGIN, top + 34), view.locked && view.locked());
       }
     },
   };
+}
+
+/** A drawing with what is kept in it. */
+function paintMarked(drawing, surface, locked) {
+  drawing.paint(surface);
+  if (locked && drawing.fits && drawing.fits(locked)) drawing.mark(surface, locked);
 }
 
 function titleOf(view) {
@@ -56,7 +62,8 @@ function titleOf(view) {
 function captionOf(subject) {
   if (subject === "difference") return "A less B";
   const { source, target, model } = LOOKS[subject];
-  return `${LOOKS.length > 1 ? `${lookName(subject)}  ` : ""}${visible(model)}  ${short(source.text, 60)} → ${short(target.text, 60)}`;
+  const cut = (text) => graphemes(visible(text)).slice(0, 90).join("");
+  return `${LOOKS.length > 1 ? `${lookName(subject)}  ` : ""}${visible(model)}  ${cut(source.text)} → ${cut(target.text)}`;
 }
 
 function svgText() {

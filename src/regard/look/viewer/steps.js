@@ -123,7 +123,6 @@ function said(look, at, step) {
 }
 
 function bars(list) {
-  const top = Math.max(...list.map((each) => each.value), 1e-9);
   return make(
     "ol",
     { class: "bars" },
@@ -132,7 +131,7 @@ function bars(list) {
         "li",
         { class: own ? "own" : "", title },
         make("span", { class: "name" }, name),
-        make("span", { class: "bar" }, make("span", { class: "fill", css: { width: `${(100 * value) / top}%` } })),
+        make("span", { class: "bar" }, make("span", { class: "fill", css: { width: `${100 * value}%` } })),
         make("span", { class: "amount" }, amount),
       ),
     ),
@@ -293,8 +292,12 @@ function tree(look, subject, beside) {
   );
 }
 
-/** Brings the current step of trees into sight. */
-function scrollTrees() {
+/** Brings the current step into sight, in the answer and in trees. */
+function scrollToStep() {
+  document.querySelectorAll(".written").forEach((each) => {
+    const now = each.querySelector(".now");
+    if (now) each.scrollTop = now.offsetTop - each.clientHeight / 2;
+  });
   document.querySelectorAll(".tree .scroll").forEach((each) => {
     const look = LOOKS[Number(each.querySelector(".picture").id.slice(5))],
       from =

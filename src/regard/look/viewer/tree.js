@@ -160,18 +160,26 @@ function markLineage(surface, box) {
 
 /** The tokens that a search wrote and how sure it was, by its trace. */
 function writtenBy(search) {
-  return search.trace
+  const tokens = search.trace
     .map(({ candidates }) => candidates.find((each) => each.fate === "kept" || each.fate === "finished"))
     .filter(Boolean);
+  const end = tokens.findIndex((each) => each.fate === "finished");
+  return end < 0 ? tokens : tokens.slice(0, end + 1);
+}
+
+/** The first step at which another search wrote something else; -1 if none is known. */
+function parting({ target }, tokens) {
+  return tokens.findIndex((each, step) => {
+    const ends = target.ends && step === target.tokens.length - 1;
+    return each.fate === "finished" ? !ends : ends || each.token !== target.tokens[step];
+  });
 }
 
 function greedyBeside(look) {
   if (!look.greedy) return null;
   const tokens = writtenBy(look.greedy),
     own = labels(look.target),
-    parts = tokens.findIndex(
-      (each, step) => !own[step] || (each.token !== look.target.tokens[step] && each.fate !== "finished"),
-    );
+    parts = parting(look, tokens);
   const row = (name, list) =>
     make(
       "div",
