@@ -75,7 +75,7 @@ def test_a_run_folder_holds_what_the_design_says(pairs: Path, tmp_path: Path) ->
         "MANIFEST.json",
         "README.md",
         "alignment.json",
-        "curve.png",
+        "curve.svg",
         "machine.jsonl",
         "metrics.jsonl",
         "model.safetensors",
@@ -84,7 +84,7 @@ def test_a_run_folder_holds_what_the_design_says(pairs: Path, tmp_path: Path) ->
         "tokenizer/source.tokenizer.json",
         "tokenizer/target.tokenizer.json",
     }
-    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "(curve.svg)" in (run / "README.md").read_text(encoding="utf-8")
     assert [event["event"] for event in untimed(run)] == [
         "recipe", "data", "start", "step", *["checkpoint", "samples"] * 3, "end",
     ]  # fmt: skip

@@ -39,10 +39,12 @@ Measured on the development pairs, decoded greedily (percent; the loss in nats a
 |---|---|
 {numbers}
 
+![loss and what decoding measured, by steps](curve.svg)
+
     regard translate {name} --beam {recipe.decoding.beam}
     regard info {name}
 
 `report.html` shows how it was trained and what it answers; `recipe.toml` holds every setting, `metrics.jsonl` every
-event of the training, `machine.jsonl` what of it depends on the machine, `curve.png` the picture;
-`regard verify` checks every file against `MANIFEST.json`.
+event of the training, `machine.jsonl` what of it depends on the machine, `curve.svg` the picture
+above (its loss in training counts label smoothing); `regard verify` checks every file against `MANIFEST.json`.
 """

@@ -29,13 +29,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regard.trainer.publish.save_curve", lambda events, path, title: path.write_bytes(b""))
-    for name in ("curves", "scatters"):
-        monkeypatch.setattr(f"regard.lab.report.{name}", lambda *arguments: (b"", b""))
-
-
-@pytest.fixture
 def pairs(tmp_path: Path) -> str:
     words = [f"{a}{b}{c}" for a in "abc" for b in "efg" for c in "jkl"]
     (tmp_path / "words.tsv").write_text(
@@ -44,7 +37,6 @@ def pairs(tmp_path: Path) -> str:
     return "words.tsv"
 
 
-@pytest.mark.usefixtures("_undrawn")
 def test_a_comparison_from_the_command_line(pairs: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", pairs, *VARY, *TINY]) == 0
     streams = capsys.readouterr()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from quick import do_not_draw, try_less
+from quick import try_less
 
 from regard.config import Settings
 from regard.lab.budget import Budget
@@ -28,7 +28,6 @@ TINY: Settings = {
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
     try_less(monkeypatch)
-    do_not_draw(monkeypatch)
 
 
 def judge(comparison: Comparison) -> tuple[bool | None, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from by_hand import plan, result
 
@@ -126,15 +128,21 @@ def test_a_report_of_nothing_yet_and_of_lost_runs() -> None:
 def test_many_variants_and_odd_names_can_be_drawn() -> None:
     names = [f"_$\\frac{{{place}}}$ 语言 {'long' * 20}" for place in range(9)]
     results = [result(name, seed, 10.0 + seed) for name in names for seed in (1, 2)]
-    for pngs in (curves(plan(names), results), scatters(plan(names), results, summarise(plan(names), results))):
-        assert [png[:4] for png in pngs] == [b"\x89PNG"] * 2
-        assert pngs[0] != pngs[1]
+    for drawn in (curves(plan(names), results), scatters(plan(names), results, summarise(plan(names), results))):
+        root = ElementTree.fromstring(f"<div>{drawn}</div>")
+        assert [each.text for each in root.iter("span")] == names
+        titles = [each.text or "" for each in root.iter("title")]
+        assert {name for name in names if name in titles or f"{name}: 11.5 ± 0.71 at 600" in titles} == set(names)
+        assert all(any(f"{name}, seed 2" in title for title in titles) for name in names)
 
 
 @pytest.mark.parametrize("metric", ["loss", "bleu"])
 def test_every_metric_can_be_drawn(metric: str) -> None:
     results = [result("a", seed, 10.0 + seed, metric) for seed in (1, 2)]
-    assert curves(plan(["a"], metric), results)[0].startswith(b"\x89PNG")
+    drawn = ElementTree.fromstring(f"<div>{curves(plan(['a'], metric), results)}</div>")
+    shown = [each.get("aria-label") for each in drawn.iter("svg") if each.get("aria-label")]
+    loss, other = "loss ↓, nats a token", "BLEU ↑, percent"
+    assert shown == ([loss, loss] if metric == "loss" else [loss, loss, other, other])
 
 
 def test_a_heat_map_has_a_cell_for_each_weight_that_shows() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from by_hand import PROBE, plan, result
-from quick import do_not_draw, try_less
+from quick import try_less
 
 from regard.config import Settings
 from regard.errors import UsageError
@@ -35,7 +35,6 @@ TINY: Settings = {
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
     try_less(monkeypatch)
-    do_not_draw(monkeypatch)
 
 
 def test_recipes_are_found_by_name() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
+import regard
 from regard.attention.pooling import NadarayaWatson
 from regard.cli import run
 from regard.errors import UsageError
@@ -16,6 +19,15 @@ from regard.look.regression import save_regression
 from small import saved, untrained
 
 OWN = ("matplotlib", "mpl_toolkits", "contourpy", "cycler", "fontTools", "kiwisolver", "PIL", "pyparsing", "dateutil")
+TINY = [
+    part
+    for setting in (
+        *("model.size=8", "model.layers=1", "model.heads=1", "model.inner=8", "data.tokens_per_batch=200"),
+        *("training.steps=2", "training.checkpoint_every=1", "training.valid_pairs=5", "data.task_pairs=40"),
+        *("decoding.limit_extra=2", "decoding.limit_factor=0.1"),
+    )
+    for part in ("--set", setting)
+]
 
 
 @pytest.fixture
@@ -66,3 +78,24 @@ def test_looking_and_vectors_do_without(capsys: pytest.CaptureFixture[str]) -> N
         assert run(command) == 0
         assert capsys.readouterr().out
     assert Path("look-fox.html").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("_hidden")
+def test_training_draws_its_curve_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGARD_CACHE", "cache")
+    assert run(["train", "--task", "copy", "--out", "run", *TINY]) == 0
+    picture = ElementTree.parse("run/curve.svg")
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) > 1
+    assert "![loss and what decoding measured, by steps](curve.svg)" in Path("run/README.md").read_text("utf-8")
+    assert run(["verify", "run"]) == 0
+
+
+def test_nothing_else_imports_it() -> None:
+    """The page of a comparison, reports and curves are SVG of our own."""
+    source = Path(regard.__file__).parent
+    found = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if re.search(r"^ *(from|import) (matplotlib|mpl_toolkits|PIL)\b", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert found == {"look/attention_grid.py", "look/fonts.py", "look/heat_map.py"}

@@ -24,7 +24,6 @@ import regard.training.loop as loop
 from regard import cli, trainer
 from regard.config import Settings, merge
 from regard.folder import MANIFEST
-from regard.trainer import publish
 from regard.training.checkpoint import list_checkpoints
 
 # A rate so high that the best checkpoint is an early one: what is known of it must outlive the kills.
@@ -129,7 +128,6 @@ def killed_run(pairs: Path, run: Path, dice: random.Random, seconds: float, call
 def warm_up() -> None:
     """Imports and builds what each run would when it first needs it."""
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # brings half of torch
-    publish.save_curve = lambda events, path, title: path.write_bytes(b"drawn")  # takes as long as all the rest
 
 
 def main(pairs: Path, folder: Path, runs: int, seed: int) -> None:

@@ -34,7 +34,7 @@ TINY = {
 NAMED = re.compile(r"^(\S+): expected .+, found .+", re.MULTILINE)
 
 
-OTHERS = {"README.md": b"# run\n" * 90, "metrics.jsonl": b'{"event": "end"}\n' * 90, "curve.png": bytes(range(256)) * 9}
+OTHERS = {"README.md": b"# run\n" * 90, "metrics.jsonl": b'{"event": "end"}\n' * 90, "curve.svg": bytes(range(256)) * 9}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_flipped_bit_or_a_cut_anywhere_is_found_and_named(finished: Path) -> N
 @pytest.mark.slow
 def test_a_thousand_faults_in_a_run_that_was_trained(trained: Path) -> None:
     names = {path.name for path in files_of(trained)}
-    assert names >= {"recipe.toml", "model.safetensors", "README.md", "metrics.jsonl", "curve.png", MANIFEST}
+    assert names >= {"recipe.toml", "model.safetensors", "README.md", "metrics.jsonl", "curve.svg", MANIFEST}
     assert count_found(load_checkpoint, list_checkpoints(trained)[-1], 500, seed=3) == 500
     assert count_found(Translator.load, trained, 500, seed=4) == 500
 

@@ -60,10 +60,10 @@ class Story:
         Journal(self.run).rewind(loaded.step if loaded else 0)
 
     def finish(self) -> None:
-        with self.recorder.open(self.run / "curve.png", "a", encoding="utf-8") as file:
+        with self.recorder.open(self.run / "curve.svg", "a", encoding="utf-8") as file:
             file.write("a picture, which nobody synced")
         write_file(self.run / "model.safetensors", b"weights")
-        seal(self.run, [*FILES, "model.safetensors", "curve.png", "metrics.jsonl"])
+        seal(self.run, [*FILES, "model.safetensors", "curve.svg", "metrics.jsonl"])
         self.sealed = len(self.recorder.log)
 
     def allowed(self, count: int) -> list[tuple[int, int] | None]:

@@ -1,45 +1,77 @@
-"""The learning curve of a run as a picture."""
+"""The learning curve of a run as a picture: an SVG that a browser opens and a page of code shows, light or dark."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from regard.folder import write_file
+from regard.look.heat_map import shown
+from regard.look.html import COLOURS, printable
+from regard.look.svg import HEIGHT, WIDTH, Line, line_chart
+
 SHOWN = ("wer", "per", "bleu", "chrf", "exact")  # the numbers of a checkpoint that get a curve, if they are there
+PER_LINE = "_per_line"
+MARGIN, TITLE = 12, 24  # pixels around the charts, and those that the title takes
+LONGEST_TITLE = 90  # characters
+ENLARGED = 1.2  # to where the smallest letters are as large as a page's small print
+STYLE = f"""{COLOURS}
+.paper {{ fill: var(--paper); }} .run {{ font: 600 15px system-ui, sans-serif; fill: var(--ink); }}
+"""
+
+Event = dict[str, Any]
 
 
-def save_curve(events: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """A PNG: loss on the left; what validation measured, in percent, on the right. Without events, empty axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def save_curve(events: Sequence[Event], path: Path, title: str) -> None:
+    """An SVG: loss on the left; what validation measured, in percent, on the right. Without events, empty axes.
 
-    steps = [event for event in events if event["event"] == "step"]
+    It loads nothing, and brings its paper: who shows it may have another colour behind it. StorageError.
+    """
+    width, height = 2 * WIDTH + 2 * MARGIN, TITLE + HEIGHT + 2 * MARGIN
     checkpoints = [event for event in events if event["event"] == "checkpoint"]
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    left.plot(
-        [e["step"] for e in steps], [e["loss"] for e in steps], label="training (smoothed targets)", color="#4477aa"
+    loss = lines_of_loss([event for event in events if event["event"] == "step"], checkpoints)
+    charts = (
+        line_chart("loss, nats a token", loss),
+        line_chart("development pairs, decoded, percent", lines_of_metrics(checkpoints)),
     )
-    left.plot(
-        [e["step"] for e in checkpoints], [e["loss"] for e in checkpoints], "o-", label="validation", color="#ee6677"
+    placed = (
+        f'<g transform="translate({MARGIN + place * WIDTH} {MARGIN + TITLE})">{chart}</g>'
+        for place, chart in enumerate(charts)
     )
-    left.set(xlabel="step", ylabel="loss, nats a token", title="loss")
-    left.legend(frameon=False)
-    for name in SHOWN:
-        points = [(e["step"], e[name]) for e in checkpoints if name in e]
-        if points:
-            right.plot(*zip(*points, strict=True), "o-", label=name)
-    right.set(xlabel="step", ylabel="percent", title="validation by decoding")
-    right.set_ylim(bottom=0)
-    if right.lines:
-        right.legend(frameon=False)
-    for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.3)
-    figure.suptitle(title, parse_math=False)  # a name may hold dollar signs
-    with warnings.catch_warnings():  # a name in a script without glyphs here is drawn as boxes
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(path)
+    name = printable(shown(title, LONGEST_TITLE))
+    size = f'width="{ENLARGED * width:.0f}" height="{ENLARGED * height:.0f}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size} role="img" '
+        f'aria-label="learning curve of {name}">',
+        f"<style>{STYLE}</style>",
+        f'<rect class="paper" width="{width}" height="{height}"/>',
+        f'<text class="run" x="{width / 2:.0f}" y="{MARGIN + 12}" text-anchor="middle">{name}</text>',
+        *placed,
+        "</svg>\n",
+    ]
+    write_file(path, "\n".join(parts).encode(errors="replace"))
+
+
+def lines_of_loss(steps: Sequence[Event], checkpoints: Sequence[Event]) -> list[Line]:
+    """In training, on targets that may be smoothed, and on development pairs; those of which there are points."""
+    lines = [line_of("training", steps, "loss"), line_of("development", checkpoints, "loss", dotted=True)]
+    return [line for line in lines if line.points]
+
+
+def lines_of_metrics(checkpoints: Sequence[Event]) -> list[Line]:
+    """What decoding the development pairs measured."""
+    lines = [line_of(heading(key), checkpoints, key, dotted=True) for key in SHOWN]
+    return [line for line in lines if line.points]
+
+
+def line_of(name: str, events: Sequence[Event], key: str, dotted: bool = False) -> Line:
+    """A number of events by their steps."""
+    return Line(name, tuple((event["step"], event[key]) for event in events if key in event), dotted)
+
+
+def heading(key: str) -> str:
+    """A metric as people write it."""
+    short = key.removesuffix(PER_LINE)
+    name = short.upper() if short in ("per", "wer", "bleu", "ter") else {"chrf": "chrF"}.get(short, short)
+    return f"{name}, per line" if short != key else name

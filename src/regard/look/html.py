@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from regard import __version__
 
-STYLE = """
+KINDS = 6  # colours that the colour-blind tell apart (Okabe and Ito), and that are seen on their paper
+COLOURS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5b616e; --line: #d5d9e0; --mark: #0072b2;
-  --warm: #d55e00; }
+  --warm: #d55e00; --c0: var(--mark); --c1: var(--warm); --c2: #009e73; --c3: #cc79a7; --c4: #e69f00; --c5: #56b4e9; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #16181d; --ink: #d8dbe2; --soft: #9aa1af; --line: #3a3f4a; --mark: #56b4e9;
-    --warm: #f08a4b; }
+    --warm: #f08a4b; --c5: #f0e442; }
 }
+.colour0 { color: var(--c0); } .colour1 { color: var(--c1); } .colour2 { color: var(--c2); }
+.colour3 { color: var(--c3); } .colour4 { color: var(--c4); } .colour5 { color: var(--c5); }
+.chart text { font: 11px system-ui, sans-serif; fill: var(--soft); } .chart line { stroke: var(--line); }
+.chart .title { font-size: 13px; font-weight: 600; fill: var(--ink); }
+.chart circle, .chart polygon, .chart rect { fill: currentColor; }
+.chart polyline { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; }
+.chart .thin { stroke-width: 0.8; opacity: 0.6; }
+.chart .small { opacity: 0.5; }
+.chart .spread { fill: none; stroke: currentColor; stroke-width: 1.5; }
+"""
+STYLE = (
+    COLOURS
+    + """
 body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
   max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin: 0 0 .3rem; }
@@ -27,24 +40,21 @@ td.words { overflow-wrap: anywhere; white-space: pre-line; min-width: 5rem; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; }
 .notes { color: var(--soft); font-size: .9rem; margin: .4rem 0; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; } figure { margin: 0; } summary { cursor: pointer; margin-top: 2rem; }
+figure { margin: 0; } summary { cursor: pointer; margin-top: 2rem; }
 .looks { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; }
 .looks > * { max-width: 100%; }
 .heat { max-width: 100%; height: auto; } .heat text { font: 12px ui-monospace, monospace; fill: var(--ink); }
 .heat rect { fill: var(--mark); } .heat .frame { fill: none; stroke: var(--line); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem; }
-.chart { width: 100%; height: auto; --c0: var(--mark); --c1: var(--warm); --c2: #009e73; --c3: #cc79a7; --c4: #e69f00; }
-.chart text { font: 11px system-ui, sans-serif; fill: var(--soft); } .chart line { stroke: var(--line); }
-.chart .title { font-size: 13px; font-weight: 600; fill: var(--ink); }
-.chart polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-polyline.colour0 { stroke: var(--c0); } polyline.colour1 { stroke: var(--c1); } polyline.colour2 { stroke: var(--c2); }
-polyline.colour3 { stroke: var(--c3); } polyline.colour4 { stroke: var(--c4); }
-.colour0 { fill: var(--c0); } .colour1 { fill: var(--c1); } .colour2 { fill: var(--c2); } .colour3 { fill: var(--c3); }
-.colour4 { fill: var(--c4); }
+.chart { width: 100%; height: auto; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; list-style: none; margin: .8rem 0; padding: 0; }
+.legend li { display: flex; gap: .5rem; min-width: 0; } .legend span { overflow-wrap: anywhere; min-width: 0; }
+.legend .chart { width: auto; height: 16px; flex: none; margin-top: .2rem; }
 dt { color: var(--soft); } dd { margin: 0 0 .6rem 1.5rem; overflow-wrap: anywhere; }
 """
+)
 # A browser that reads this loads nothing but what stands in the page itself.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,12 @@ def note(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Any text as HTML: escaped, with a mark in place of control characters, which no page may hold."""
-    return escape("".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c in "\n\t" else "\ufffd" for c in text))
+    """Any text as HTML or XML: escaped, with a mark in place of control characters, which neither may hold."""
+    return escape("".join(c if _may_stand(c) else "\ufffd" for c in text))
+
+
+def _may_stand(character: str) -> bool:
+    return character in "\n\t" or not (character < " " or "\x7f" <= character <= "\x9f" or character in "\ufffe\uffff")
 
 
 def terms(pairs: Sequence[tuple[str, str]]) -> str:
@@ -99,18 +113,6 @@ def terms(pairs: Sequence[tuple[str, str]]) -> str:
 def code(text: str) -> str:
     """What one types."""
     return f"<code>{escape(text)}</code>"
-
-
-def picture(light: bytes, dark: bytes, alternative: str) -> str:
-    """A PNG for light pages and one for dark pages."""
-    return (
-        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
-        f'<img src="{_data(light)}" alt="{escape(alternative)}"></picture></figure>'
-    )
-
-
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _cells(tag: str, texts: Sequence[str], words: Sequence[int]) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from regard.config import Data
 from regard.folder import write_file
 from regard.look import html
-from regard.look.curve import SHOWN
+from regard.look.curve import PER_LINE, heading, line_of, lines_of_loss, lines_of_metrics
 from regard.look.glance import MOST, Glance, glance
 from regard.look.html import Table
-from regard.look.svg import Line, heat_map, line_chart
+from regard.look.svg import heat_map, line_chart
 from regard.metrics import METRICS
 from regard.metrics.evaluate import scored_by_symbols, worst_answers
 from regard.metrics.samples import cut, samples
@@ -30,7 +30,6 @@ MOST_RATED = 2000  # development pairs among which the worst are sought
 MOST_ROWS = 12  # answers to one source, over the checkpoints
 MOST_LOOKS = 4  # heat maps
 MOST_NOTES = 100  # warnings
-PER_LINE = "_per_line"
 
 
 def save_report(
@@ -108,7 +107,7 @@ def _training(told: dict[str, list[Event]]) -> str:
 def _numbers(told: dict[str, list[Event]], pairs: int) -> str:
     """What the end measured, or the last checkpoint of a run without one."""
     end = _last(told, "end") or _last(told, "checkpoint")
-    rows = [(_heading(key), f"{value:.4g}", _unit(key)) for key, value in end.items() if _unit(key)]
+    rows = [(heading(key), f"{value:.4g}", _unit(key)) for key, value in end.items() if _unit(key)]
     if not rows:
         return ""
     notes = (
@@ -116,12 +115,6 @@ def _numbers(told: dict[str, list[Event]], pairs: int) -> str:
         "per line: its own reference.",
     )
     return html.table(Table("What it is worth", ("measure", "value", "unit"), tuple(rows), (0, 2), notes))
-
-
-def _heading(key: str) -> str:
-    short = key.removesuffix(PER_LINE)
-    name = short.upper() if short in ("per", "wer", "bleu", "ter") else {"chrf": "chrF"}.get(short, short)
-    return f"{name}, per line" if short != key else name
 
 
 def _unit(key: str) -> str:
@@ -134,16 +127,12 @@ def _curves(told: dict[str, list[Event]]) -> str:
     steps, checkpoints = told.get("step", []), told.get("checkpoint", [])
     if not steps and not checkpoints:
         return ""
-    metrics = [_line(_heading(key), checkpoints, key, dotted=True) for key in SHOWN]
     charts = {
-        "loss, nats a token": [
-            _line("training", steps, "loss"),
-            _line("development", checkpoints, "loss", dotted=True),
-        ],
-        "development pairs, decoded, percent": metrics,
-        "learning rate": [_line("rate", steps, "rate")],
-        "length of the gradient before clipping": [_line("gradient", steps, "gradient")],
-        "speed, tokens a second": [_line("speed", steps, "tokens_per_second")],
+        "loss, nats a token": lines_of_loss(steps, checkpoints),
+        "development pairs, decoded, percent": lines_of_metrics(checkpoints),
+        "learning rate": [line_of("", steps, "rate")],
+        "length of the gradient before clipping": [line_of("", steps, "gradient")],
+        "speed, tokens a second": [line_of("", steps, "tokens_per_second")],
     }
     drawn = {title: [line for line in lines if line.points] for title, lines in charts.items()}
     inside = "".join(f"<figure>{line_chart(title, lines)}</figure>" for title, lines in drawn.items() if lines)
@@ -151,10 +140,6 @@ def _curves(told: dict[str, list[Event]]) -> str:
         "The loss in training counts label smoothing, if there is any; that of development pairs does not."
     )
     return f'<h2>Curves</h2><div class="charts">{inside}</div>{note}'
-
-
-def _line(name: str, events: Sequence[Event], key: str, dotted: bool = False) -> Line:
-    return Line(name, tuple((event["step"], event[key]) for event in events if key in event), dotted)
 
 
 def _samples(told: dict[str, list[Event]], pairs: Sequence[Pair], answers: Sequence[str]) -> str:

@@ -1,13 +1,16 @@
-"""Pictures inside a page, as SVG: they take its colours, light or dark, and load nothing."""
+"""Pictures as SVG, in a page or a file of their own: they take its colours, light or dark, and load nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from regard.look.glance import Glance
-from regard.look.html import printable
+from regard.look.html import KINDS, printable
+
+if TYPE_CHECKING:
+    from regard.look.glance import Glance
 
 CELL, LETTER = 16, 7.2  # pixels of a cell of a heat map; width of a letter beside it
 LONGEST_LABEL = 12  # letters
@@ -15,41 +18,111 @@ FAINT = 0.01  # a weight that is not drawn
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 250, 52, 20, 46, 34  # pixels of a chart and of the margins in it
 MOST_POINTS = 400  # of a line
 THOUSANDS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+DASHES = ("", "7 4", "2 3", "8 3 2 3")  # of lines whose colours are used up
+SMALL, LARGE = 3.0, 6.0  # pixels from the middle of a mark
+SHAPES = (  # of marks, from -1 to 1; the first is a circle
+    (),
+    ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
+    ((0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)),
+    ((0.0, -1.25), (1.25, 0.0), (0.0, 1.25), (-1.25, 0.0)),
+    ((0.0, 1.1), (1.1, -0.9), (-1.1, -0.9)),
+    (
+        *((-0.4, -1.1), (0.4, -1.1), (0.4, -0.4), (1.1, -0.4), (1.1, 0.4), (0.4, 0.4)),
+        *((0.4, 1.1), (-0.4, 1.1), (-0.4, 0.4), (-1.1, 0.4), (-1.1, -0.4), (-0.4, -0.4)),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: points (x, y) by ascending x, each with a dot if `dotted`."""
+    """A line of a chart: points (x, y) by ascending x, each with a dot if `dotted`.
+
+    `kind` says its colour, and its dashes where there are more kinds than colours; its place in the chart unless given.
+    `thin`: drawn so, as what a mean is of.
+    """
 
     name: str
     points: tuple[tuple[float, float], ...]
     dotted: bool = False
+    kind: int | None = None
+    thin: bool = False
 
 
-def line_chart(title: str, lines: Sequence[Line], x_name: str = "step") -> str:
+@dataclass(frozen=True)
+class Mark:
+    """A point of a scatter: what it stands for, where it is, its colour and shape; `deviation` to both sides of y."""
+
+    name: str
+    x: float
+    y: float
+    kind: int
+    deviation: float | None = None
+    small: bool = False
+
+
+def line_chart(
+    title: str, lines: Sequence[Line], x_name: str = "step", highest: float | None = None, named: bool = True
+) -> str:
     """Lines over a common x, y from 0 (or below it) upwards. Points that are no numbers are left out.
 
     Of a line with more than MOST_POINTS points the lowest and the highest of each stretch are drawn: no spike is lost.
+    What is above `highest` is cut off. Lines that have a name are named under the title, unless not `named`.
     """
-    drawn = [Line(line.name, _thinned(line.points), line.dotted) for line in lines]
-    everything = [point for line in drawn for point in line.points]
+    drawn = [_thinned(line.points) for line in lines]
+    everything = [point for points in drawn for point in points]
     xs = _ticks(min((x for x, _ in everything), default=0.0), max((x for x, _ in everything), default=1.0))
-    ys = _ticks(min((y for _, y in everything), default=0.0), max((y for _, y in everything), default=1.0))
-    right = max((x for x, _ in everything), default=xs[-1]) or xs[-1]
-    place = _Scale(xs[0], right, ys[0], ys[-1])
+    most = max((y for _, y in everything), default=1.0)
+    ys = _ticks(min((y for _, y in everything), default=0.0), most if highest is None else min(most, highest))
+    place = _Scale(xs[0], max((x for x, _ in everything), default=xs[-1]) or xs[-1], ys[0], ys[-1])
+    kinds = [number if line.kind is None else line.kind for number, line in enumerate(lines)]
+    parts = [_drawn(*each, place) for each in zip(lines, drawn, kinds, strict=True)]
+    inside = "".join(parts) if most <= ys[-1] else _cut_off("".join(parts))
+    return _framed(title, place, xs, ys, x_name, inside + (_legend(lines) if named else ""))
+
+
+def scatter_chart(title: str, marks: Sequence[Mark], x_name: str) -> str:
+    """Marks over x from 0, so that what is nearly equal looks it; y where they are. Without what is no number."""
+    marks = [mark for mark in marks if math.isfinite(mark.x + mark.y + (mark.deviation or 0.0))]
+    spreads = [mark.deviation or 0.0 for mark in marks]
+    low = min((mark.y - spread for mark, spread in zip(marks, spreads, strict=True)), default=0.0)
+    high = max((mark.y + spread for mark, spread in zip(marks, spreads, strict=True)), default=1.0)
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    xs = _ticks(0.0, max((mark.x for mark in marks), default=1.0))
+    ys = _ticks(max(low - margin, min(low, 0.0)), high + margin, from_zero=False)
+    place = _Scale(xs[0], max((mark.x for mark in marks), default=xs[-1]) or xs[-1], ys[0], ys[-1])
+    return _framed(title, place, xs, ys, x_name, "".join(_marked(mark, place) for mark in marks))
+
+
+def legend(names: Sequence[str], marks: bool = False) -> str:
+    """The names of kinds 0, 1, ... beside a piece of their line, or their mark: HTML, for all charts of a page."""
+    samples = [
+        _mark(10, 8, LARGE - 1, kind)
+        if marks
+        else f'<polyline class="{_class(kind)}" points="0,8 30,8"{_dashes(kind)}/>'
+        for kind in range(len(names))
+    ]
+    entries = [
+        f'<li><svg class="chart" viewBox="0 0 {20 if marks else 30} 16" aria-hidden="true">{sample}</svg>'
+        f'<span dir="auto">{printable(name)}</span></li>'
+        for name, sample in zip(names, samples, strict=True)
+    ]
+    return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def _framed(title: str, place: _Scale, xs: Sequence[float], ys: Sequence[float], x_name: str, inside: str) -> str:
+    """A chart: axes with their ticks, and what is drawn in them."""
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{printable(title)}">'
-        f'<text class="title" x="{LEFT}" y="16">{printable(title)}</text>'
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{printable(title)}"><text class="title" x="{LEFT}" y="16">{printable(title)}</text>'
     ]
     parts += [_horizontal(place, y) for y in ys]
     parts += [
         f'<text x="{place.x(x):.1f}" y="{HEIGHT - 16}" text-anchor="middle">{_short(x)}</text>'
         for x in xs
-        if x <= right
+        if x <= place.right
     ]
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{printable(x_name)}</text>')
-    parts += [_drawn(line, number, place) for number, line in enumerate(drawn)]
-    return "".join([*parts, _legend(lines), "</svg>"])
+    return "".join([*parts, inside, "</svg>"])
 
 
 @dataclass(frozen=True)
@@ -78,9 +151,10 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
     return tuple(point for pair in ends for point in sorted(set(pair)))
 
 
-def _ticks(least: float, most: float) -> list[float]:
-    """Round numbers from 0 (or below) to at least the largest value, about six of them."""
-    least, most = min(0.0, least), max(0.0, most)
+def _ticks(least: float, most: float, from_zero: bool = True) -> list[float]:
+    """Round numbers from 0 (or below) or from the least value to at least the largest, about six of them."""
+    if from_zero:
+        least, most = min(0.0, least), max(0.0, most)
     span = (most - least) or 1.0
     rough = span / 5
     unit = 10.0 ** math.floor(math.log10(rough))
@@ -102,21 +176,63 @@ def _horizontal(place: _Scale, value: float) -> str:
     )
 
 
-def _drawn(line: Line, number: int, place: _Scale) -> str:
-    path = " ".join(f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in line.points)
+def _drawn(line: Line, points: Sequence[tuple[float, float]], kind: int, place: _Scale) -> str:
+    path = " ".join(f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in points)
     dots = "".join(
-        f'<circle class="colour{number}" cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="2.6">'
+        f'<circle class="{_class(kind)}" cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="2.6">'
         f"<title>{printable(line.name)} at {x:,.0f}: {y:.4g}</title></circle>"
-        for x, y in (line.points if line.dotted else ())
+        for x, y in (points if line.dotted else ())
     )
-    return f'<polyline class="colour{number}" points="{path}"/>{dots}' if line.points else ""
+    look = f'class="{_class(kind)}{" thin" if line.thin else ""}"{_dashes(kind)}'
+    title = f"<title>{printable(line.name)}</title>" if line.name else ""
+    return f'<polyline {look} points="{path}">{title}</polyline>{dots}' if points else ""
+
+
+def _cut_off(inside: str) -> str:
+    """An SVG of its own hides what is beyond it; half a line's width is not."""
+    x, y, width, height = LEFT - 4, TOP - 2, WIDTH - LEFT - RIGHT + 8, HEIGHT - TOP - BOTTOM + 6
+    box = f'x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{x} {y} {width} {height}"'
+    return f"<svg {box}>{inside}</svg>"
+
+
+def _marked(mark: Mark, place: _Scale) -> str:
+    """With a bar from one deviation below to one above."""
+    x, spread = place.x(mark.x), mark.deviation or 0.0
+    top, bottom = place.y(mark.y + spread), place.y(mark.y - spread)
+    ends = "".join(f"M{x - 4:.1f} {y:.1f}h8" for y in (top, bottom))
+    bar = f'<path class="{_class(mark.kind)} spread" d="M{x:.1f} {top:.1f}V{bottom:.1f}{ends}"/>' if spread else ""
+    title = (
+        f"<title>{printable(mark.name)}: {mark.y:.4g}{f' ± {spread:.2g}' if spread else ''} at {mark.x:,.0f}</title>"
+    )
+    inside = bar + _mark(x, place.y(mark.y), SMALL if mark.small else LARGE, mark.kind)
+    return f'<g class="{"small" if mark.small else "large"}">{title}{inside}</g>'
+
+
+def _mark(x: float, y: float, size: float, kind: int) -> str:
+    """Of a shape of its own; when colours come round again, with another one."""
+    shape = SHAPES[(kind + kind // KINDS) % len(SHAPES)]
+    if not shape:
+        return f'<circle class="{_class(kind)}" cx="{x:.1f}" cy="{y:.1f}" r="{size:g}"/>'
+    corners = " ".join(f"{x + size * across:.1f},{y + size * down:.1f}" for across, down in shape)
+    return f'<polygon class="{_class(kind)}" points="{corners}"/>'
+
+
+def _class(kind: int) -> str:
+    return f"colour{kind % KINDS}"
+
+
+def _dashes(kind: int) -> str:
+    dashes = DASHES[kind // KINDS % len(DASHES)]
+    return f' stroke-dasharray="{dashes}"' if dashes else ""
 
 
 def _legend(lines: Sequence[Line]) -> str:
-    """The names in a row under the title; nothing where one line needs none."""
+    """The names in a row under the title."""
     parts, x = [], float(LEFT)
-    for number, line in enumerate(lines if len(lines) > 1 else ()):
-        parts.append(f'<rect class="colour{number}" x="{x:.1f}" y="25" width="14" height="4"/>')
+    for number, line in enumerate(lines):
+        if not line.name:
+            continue
+        parts.append(f'<rect class="{_class(number)}" x="{x:.1f}" y="25" width="14" height="4"/>')
         parts.append(f'<text x="{x + 19:.1f}" y="31">{printable(line.name)}</text>')
         x += 19 + 6.6 * len(line.name) + 14
     return "".join(parts)

@@ -26,7 +26,7 @@ from regard.training.loop import Progress
 from regard.training.step import averaged
 from regard.translator import Translator
 
-CURVE = "curve.png"
+CURVE = "curve.svg"
 Weights = dict[str, Tensor]
 
 
