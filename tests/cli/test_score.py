@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from regard.cli import run
+from regard.inside.interventions import changed
+from regard.metrics.evaluate import evaluate
+from regard.text.pairs import PairReader
 from regard.translator import Translator
 from small import saved, untrained
 
@@ -118,3 +121,17 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     assert run(["score", str(folder), pairs, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_head_the_model_is_scored_again(folder: Path, pairs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(told([str(folder), pairs, "--without", "cross.0", "--json"], capsys)[0])
+    usual = json.loads(told([str(folder), pairs, "--json"], capsys)[0])
+    assert {**usual, "changed": ["cross.0 x 0"], "changed_values": found["changed_values"]} == found
+    translator = Translator.load(folder)
+    with changed(translator, {"cross.0": 0}):
+        wanted = evaluate(translator, list(PairReader((pairs,)))).values
+    assert found["changed_values"] == wanted
+    shown, _ = told([str(folder), pairs, "--without", "cross.0"], capsys)
+    assert "with cross.0 x 0:\n  per" in shown
+    assert run(["score", str(folder), pairs, "--without", "cross.9"]) == 2
+    assert run(["score", str(folder), pairs, "--without", "cross.0", "--forced"]) == 2

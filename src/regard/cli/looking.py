@@ -141,11 +141,10 @@ def _file_name(text: str) -> str:
 def show_heads(run: Path, pairs: Path, as_json: bool) -> None:
     """The table of heads, the most important first."""
     from regard.look.heads_table import head_table
-    from regard.look.text import as_text
     from regard.text.pairs import PairFormat
     from regard.text.shards import open_pairs
     from regard.translator import Translator
 
     reader = open_pairs([str(pairs)], PairFormat())
     found = head_table(Translator.load(run), reader, tell=lambda text: typer.echo(text, err=True))
-    typer.echo(found.to_json() if as_json else as_text(found.table()))
+    typer.echo(found.to_json() if as_json else found.to_text())

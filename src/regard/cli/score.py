@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from regard.metrics.scoring import Score
+    from regard.translator import Translator
 
 
 def score(
@@ -30,6 +32,10 @@ def score(
         list[Path] | None, typer.Option("--with", help="Another model of an ensemble; may be repeated.")
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Of an ensemble, one a model: 2,1,1.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="The same with a head switched off, beside it: encoder.2.5, as `regard look` takes it."),
+    ] = None,
     average: Annotated[str, typer.Option(help="An ensemble's: probabilities or log_probabilities.")] = "probabilities",
     batch_size: Annotated[int, typer.Option(help="Sentences decoded, or pairs scored, together.")] = 64,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it is computed.")] = "cpu",
@@ -51,7 +57,7 @@ def score(
 
     what, again = "--alignments" if alignments else "--forced", bool(alignments and forced)
     if forced or alignments:
-        refuse_search({"--beam": beam, "--set": settings, "--forced": again}, what)
+        refuse_search({"--beam": beam, "--set": settings, "--without": without, "--forced": again}, what)
     chosen = options(settings or [])
     reader = open_pairs(pairs, PairFormat.parse(columns, separator, on_bad_line))
     folders = [run, *(mates or [])]
@@ -62,12 +68,37 @@ def score(
         return score_forced(model, reader, batch_size, as_json)
     test = list(reader)
     translator = load(folders, weights, average, device)
-    result = evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
     search = translator.decoding(chosen, beam=beam).search
+
+    def scored() -> Score:
+        return evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
+
+    result = scored()
+    changes, changed_values = _changed(translator, without or (), scored)
     if as_json:
         facts = {"lines": result.lines, "sources": result.sources, "search": search, "skipped": reader.skipped}
+        if changes:
+            facts |= {"changed": changes, "changed_values": changed_values}
         return typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
-    return _show(result, search, reader.skipped, worst)
+    _show(result, search, reader.skipped, worst)
+    if changes:
+        typer.echo(f"with {', '.join(changes)}:")
+        for name, value in changed_values.items():
+            typer.echo(f"  {name:14} {value:7.2f}  ({value - result.values[name]:+.2f})")
+    return None
+
+
+def _changed(
+    translator: Translator, without: Sequence[str], scored: Callable[[], Score]
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    """In words what was changed, and the values then; nothing if nothing is asked for."""
+    if not without:
+        return (), {}
+    from regard.inside.interventions import changed, describe, parse
+
+    changes = parse(without)
+    with changed(translator, changes):
+        return describe(changes), dict(scored().values)
 
 
 def _show(result: Score, search: str, skipped: int, worst: int) -> None:
