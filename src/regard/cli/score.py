@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -60,48 +61,35 @@ def score(
         refuse_search({"--beam": beam, "--set": settings, "--without": without, "--forced": again}, what)
     chosen = options(settings or [])
     reader = open_pairs(pairs, PairFormat.parse(columns, separator, on_bad_line))
-    folders = [run, *(mates or [])]
-    if forced or alignments:
-        model = load(folders, weights, average, device)
-        if alignments:
-            return score_alignments(model, reader, GoldFile(alignments, first, by, units), batch_size, as_json)
-        return score_forced(model, reader, batch_size, as_json)
+    loaded = partial(load, [run, *(mates or [])], weights, average, device)
+    if alignments:
+        return score_alignments(loaded(), reader, GoldFile(alignments, first, by, units), batch_size, as_json)
+    if forced:
+        return score_forced(loaded(), reader, batch_size, as_json)
     test = list(reader)
-    translator = load(folders, weights, average, device)
-    search = translator.decoding(chosen, beam=beam).search
-
-    def scored() -> Score:
-        return evaluate(translator, test, beam=beam, options=chosen, batch_size=batch_size)
-
+    translator = loaded()
+    scored = partial(evaluate, translator, test, beam=beam, options=chosen, batch_size=batch_size)
     result = scored()
-    changes, changed_values = _changed(translator, without or (), scored)
+    changed = _changed(translator, without or (), scored)
+    search = translator.decoding(chosen, beam=beam).search
     if as_json:
         facts = {"lines": result.lines, "sources": result.sources, "search": search, "skipped": reader.skipped}
-        if changes:
-            facts |= {"changed": changes, "changed_values": changed_values}
-        return typer.echo(json.dumps({**result.values, **facts, "notes": result.notes}, ensure_ascii=False))
-    _show(result, search, reader.skipped, worst)
-    if changes:
-        typer.echo(f"with {', '.join(changes)}:")
-        for name, value in changed_values.items():
-            typer.echo(f"  {name:14} {value:7.2f}  ({value - result.values[name]:+.2f})")
-    return None
+        return typer.echo(json.dumps({**result.values, **facts, **changed, "notes": result.notes}, ensure_ascii=False))
+    return _show(result, search, reader.skipped, worst, changed)
 
 
-def _changed(
-    translator: Translator, without: Sequence[str], scored: Callable[[], Score]
-) -> tuple[tuple[str, ...], dict[str, float]]:
-    """In words what was changed, and the values then; nothing if nothing is asked for."""
+def _changed(translator: Translator, without: Sequence[str], scored: Callable[[], Score]) -> dict[str, Any]:
+    """In words what was `changed`, and the `changed_values` then; nothing if nothing is asked for."""
     if not without:
-        return (), {}
+        return {}
     from regard.inside.interventions import changed, describe, parse
 
     changes = parse(without)
     with changed(translator, changes):
-        return describe(changes), dict(scored().values)
+        return {"changed": describe(changes), "changed_values": dict(scored().values)}
 
 
-def _show(result: Score, search: str, skipped: int, worst: int) -> None:
+def _show(result: Score, search: str, skipped: int, worst: int, changed: dict[str, Any]) -> None:
     typer.echo(f"{result.lines:,} lines, {result.sources:,} distinct sources, {search}")
     if skipped:
         typer.echo(f"{skipped:,} lines could not be read and were skipped")
@@ -114,3 +102,7 @@ def _show(result: Score, search: str, skipped: int, worst: int) -> None:
         typer.echo("furthest from right:")
     for line in shown:
         typer.echo(f"  {line.source}\n    got     {line.hypothesis}\n    wanted  {' | '.join(line.references)}")
+    if changed:
+        typer.echo(f"with {', '.join(changed['changed'])}:")
+        for name, value in changed["changed_values"].items():
+            typer.echo(f"  {name:14} {value:7.2f}  ({value - result.values[name]:+.2f})")
