@@ -66,8 +66,7 @@ def score(
         return score_alignments(loaded(), reader, GoldFile(alignments, first, by, units), batch_size, as_json)
     if forced:
         return score_forced(loaded(), reader, batch_size, as_json)
-    test = list(reader)
-    translator = loaded()
+    test, translator = list(reader), loaded()
     scored = partial(evaluate, translator, test, beam=beam, options=chosen, batch_size=batch_size)
     result = scored()
     changed = _changed(translator, without or (), scored)
