@@ -10,8 +10,8 @@ import pytest
 import regard
 
 NAMES = [
-    "Answer", "Encoded", "Listener", "Pair", "PairFormat", "PairReader", "Recipe", "RegardError", "Tokenizer",
-    "Translation", "Translator", "UserError", "__version__", "add_part", "evaluate", "main", "recorded",
+    "Answer", "Encoded", "Listener", "Look", "Pair", "PairFormat", "PairReader", "Recipe", "RegardError", "Tokenizer",
+    "Translation", "Translator", "UserError", "__version__", "add_part", "changed", "evaluate", "main", "recorded",
     "resume", "train",
 ]  # fmt: skip
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from regard.config import Recipe as Recipe
     from regard.errors import RegardError as RegardError
     from regard.errors import UserError as UserError
+    from regard.inside.interventions import changed as changed
+    from regard.inside.result import Look as Look
     from regard.metrics.evaluate import evaluate as evaluate
     from regard.parts import add_part as add_part
     from regard.text.pairs import Pair as Pair
@@ -37,6 +39,7 @@ HOME = {
     "Answer": "regard.translator",
     "Encoded": "regard.translator",
     "Listener": "regard.trainer",
+    "Look": "regard.inside.result",
     "Pair": "regard.text.pairs",
     "PairFormat": "regard.text.pairs",
     "PairReader": "regard.text.pairs",
@@ -47,6 +50,7 @@ HOME = {
     "Translator": "regard.translator",
     "UserError": "regard.errors",
     "add_part": "regard.parts",
+    "changed": "regard.inside.interventions",
     "evaluate": "regard.metrics.evaluate",
     "main": "regard.cli",
     "recorded": "regard.attention.record",
