@@ -25,6 +25,7 @@ from torch import Tensor
 import regard.look
 from regard.errors import UsageError
 from regard.inside.result import Look
+from regard.look.pack import bytes_of
 from regard.look.page import SCRIPTS, embedded, page
 
 VIEWER = Path(regard.look.__file__).parent / "viewer"
@@ -134,8 +135,7 @@ def test_one_byte_is_as_near_as_the_page_says() -> None:
     assert read.data["bits"] == 8
     for each, attention in zip(look.attentions[::7], read.data["looks"][0]["attentions"][::7], strict=True):
         found = read.weights(attention)
-        top = float(each.weights.max())
-        assert torch.all((found - each.weights).abs() <= (each.weights * top).sqrt() / 255 + top / 260000)
+        assert torch.all((found - each.weights).abs() <= each.weights.sqrt() / 255 + 1 / 260000)
         assert torch.all(found[each.weights == 0] == 0)
 
 
@@ -144,6 +144,15 @@ def test_the_page_is_as_small_as_it_is_promised_to_be(length: int, norms: bool, 
     text = page([long(length, norms=norms)])
     assert len(text.encode()) <= most
     assert '"left_out":[]' in text
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_equal_numbers_stay_equal_beside_larger_ones(bits: int) -> None:
+    weights = torch.rand(100) * 0.3
+    alone, top = bytes_of(weights, bits, least=1.0)
+    beside, same = bytes_of(torch.cat([weights, torch.ones(1)]), bits, least=1.0)
+    assert beside[: len(alone)] == alone
+    assert top == same == 1.0
 
 
 def test_past_the_limit_norms_go_first_and_cross_attentions_last() -> None:

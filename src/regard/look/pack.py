@@ -1,13 +1,14 @@
 """Weights as text in a page: one or two bytes a number, only what may be attended to, within a stated size.
 
 Two bytes are float16 (three significant digits). One byte holds the square root of a number's share of the largest, so
-that small weights stay apart: a share w is off by at most sqrt(w) / 255 + 1 / 260100. In both a 0 is exactly 0. Norms
+that small weights stay apart: a weight w is off by at most sqrt(w) / 255 + 1 / 260100. In both a 0 is exactly 0. Norms
 are weights times a length of each key; where that is so, only the lengths are packed.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -115,11 +116,15 @@ def is_triangle(layer: Attention) -> bool:
     return layer.part == "decoder" and weights.shape[1] == weights.shape[2] and not weights.triu(1).any()
 
 
-def bytes_of(values: Float[Tensor, ...], bits: int) -> tuple[bytes, float]:
-    """Numbers that are not negative, as bytes, and the largest, which they are shares of."""
+def bytes_of(values: Float[Tensor, "*S"], bits: int, least: float = 0.0) -> tuple[bytes, float]:
+    """Numbers that are not negative, as bytes, and the number that they are shares of: a power of two, `least` or more.
+
+    So equal numbers of two looks stay equal, whatever else is packed with them.
+    """
     finite = values.detach().float().nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0).flatten()
-    top = float(finite.max()) if len(finite) else 0.0
-    shares = finite / (top or 1.0)
+    largest = max(least, float(finite.max())) if len(finite) else least
+    top = 2.0 ** math.ceil(math.log2(largest)) if largest > 0 else 1.0
+    shares = finite / top
     if bits == 16:
         return shares.half().numpy().astype("<f2").tobytes(), top
     steps: UInt8[Tensor, " N"] = (shares.sqrt() * STEPS).round().to(torch.uint8)
@@ -178,7 +183,7 @@ def _block(values: Float[Tensor, "H Q K"], heads: Sequence[int], triangle: bool,
     if triangle:
         row, column = torch.tril_indices(values.shape[1], values.shape[2])
         some = some[:, row, column]
-    content, top = bytes_of(some, pack.bits)
+    content, top = bytes_of(some, pack.bits, least=1.0)
     return {"block": pack.add(content), "top": top}
 
 

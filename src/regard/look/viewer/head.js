@@ -2,12 +2,14 @@
 
 function headTop(shown) {
   const found = shown.map((subject) => seen(subject, state.part, state.layer, state.head, options()));
-  return { found, top: Math.max(1e-9, ...found.map((each) => (each.why ? 0 : largest(each.matrix)))) };
+  return { found, top: Math.max(...found.map((each) => (each.why ? 0 : largest(each.matrix)))) || 1 };
 }
 
 function headDrawing(found, width, top) {
   return heatMap(found, width, top, state.measure === "norms" ? "norm" : "weight");
 }
+
+const SAME = "There is no difference that the numbers of this page could tell.";
 
 function lockedCell() {
   return state.row === "" || state.column === "" ? null : { row: state.row, column: state.column };
@@ -42,7 +44,7 @@ function headView() {
 
 function rowsSay(found) {
   const mirrored = found.rtl ? " Columns run from right to left, as the text does." : "";
-  if (found.signed) return `Orange: more in A; blue: more in B.${mirrored}`;
+  if (found.signed) return `${largest(found.matrix) ? "Orange: more in A; blue: more in B." : SAME}${mirrored}`;
   const words = state.unit === "words" ? " Words: columns of their tokens are added up, rows averaged." : "";
   return (
     (state.measure === "norms"

@@ -228,12 +228,8 @@ function paintSmall(surface, subject, block, layer, head, top) {
 
 /** One scale for all subjects that are shown. */
 function commonTop(shown, width) {
-  return Math.max(
-    1e-9,
-    ...shown.map((subject) =>
-      everyHead(gridLayout(subject, width)).reduce((top, place) => Math.max(top, peak(subject, place)), 0),
-    ),
-  );
+  const places = (subject) => everyHead(gridLayout(subject, width));
+  return Math.max(0, ...shown.flatMap((subject) => places(subject).map((place) => peak(subject, place)))) || 1;
 }
 
 function headsView() {

@@ -122,17 +122,13 @@ const CONTROLS = {
           (value) => go({ look: value }),
           "look",
         ),
-  part: () =>
-    choice(
-      "Attention",
-      partsNow()
-        .filter((part) => state.view !== "steps" || part !== "encoder")
-        .map((part) => [part, PARTS[part].name, PARTS[part].says]),
-      state.part,
-      (part) => go({ part }),
-      "part",
-    ),
+  part: () => {
+    const parts = partsNow().filter((part) => state.view !== "steps" || part !== "encoder");
+    const items = parts.map((part) => [part, PARTS[part].name, PARTS[part].says]);
+    return parts.length > 1 && choice("Attention", items, state.part, (part) => go({ part }), "part");
+  },
   layer: () =>
+    layersNow().length > 2 &&
     menu(
       "Layer",
       layersNow().map((layer) => [layer, layer === "mean" ? "mean of all" : String(layer)]),
@@ -141,6 +137,7 @@ const CONTROLS = {
       "layer",
     ),
   head: () =>
+    headsNow().length > 2 &&
     menu(
       "Head",
       headsNow().map((head) => [head, head === "mean" ? "mean of all" : String(head)]),
@@ -327,6 +324,7 @@ window.regard = {
   seen,
   attention,
   merged,
+  pooled,
   statistics,
   visible,
   token,

@@ -141,14 +141,23 @@ function merged(source, rowSpans, columnSpans) {
   return found;
 }
 
-/** The first rows and columns of `first` less those of `second`. */
-function less(first, second, rows, columns) {
+/** The first rows and columns of `first` less those of `second`; 0 where the page is too coarse to tell them apart. */
+function less(first, second, rows, columns, most = 1) {
   const found = matrix(rows, columns, undefined, first.triangle);
   for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++)
-      found.cells[row * columns + column] =
-        first.cells[row * first.columns + column] - second.cells[row * second.columns + column];
+    for (let column = 0; column < columns; column++) {
+      const one = first.cells[row * first.columns + column],
+        other = second.cells[row * second.columns + column];
+      if (Math.abs(one - other) > rounding(one, most) + rounding(other, most))
+        found.cells[row * columns + column] = one - other;
+    }
   return found;
+}
+
+/** How far a packed number may be from the true one; `most` is what the shares of 8 bits are of. */
+function rounding(value, most) {
+  const size = Math.abs(value);
+  return DATA.bits === 16 ? size / 1024 + most * 2 ** -24 : Math.sqrt(size * most) / 255 + most / 510 ** 2;
 }
 
 function largest(source) {
@@ -250,7 +259,7 @@ function seen(subject, part, layer, head, { measure = "weights", unit = "tokens"
       common = overlap(look, LOOKS[1], part);
     if (!other) return { why: missing(LOOKS[1], part, measure) };
     if (common.why) return common;
-    found = less(found, other, common.rows, common.columns);
+    found = less(found, other, common.rows, common.columns, measure === "weights" ? 1 : largest(found));
     note = common.note;
   }
   return { ...labelled(found, axes(look, part), unit), note, signed: subject === "difference", part, subject };

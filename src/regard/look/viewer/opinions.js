@@ -100,7 +100,7 @@ function opinionsView() {
 }
 
 function opinionDrawing(found, room, name) {
-  return heatMap(found, room, Math.max(1e-9, largest(found.matrix)), name.startsWith("attention") ? "weight" : "");
+  return heatMap(found, room, largest(found.matrix) || 1, name.startsWith("attention") ? "weight" : "");
 }
 
 function opinionsTable(subject) {

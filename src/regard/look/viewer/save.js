@@ -80,7 +80,7 @@ function pngBlob() {
 /** How near the numbers of the page are to those of the model. */
 function precisely() {
   if (DATA.bits === 16) return "Numbers are kept in 16 bits: three significant digits.";
-  return "Numbers are kept in 8 bits: each within 0.4 % of the largest of its layer, small ones nearer, zeros exact.";
+  return "Numbers are kept in 8 bits: a weight w is within √w / 255 of the true one, so 0.004 at most; zeros are exact.";
 }
 
 /** The look as the JSON that regard reads, in pieces, as one text may be longer than a browser allows. */

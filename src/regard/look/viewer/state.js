@@ -50,11 +50,16 @@ function toLink() {
   return said.length ? `#${new URLSearchParams(said.map((name) => [name, String(state[name])]))}` : "#";
 }
 
+/** What is wanted if it is there, the only one if there is one, else their mean. */
+function one(there, wanted) {
+  return there.includes(wanted) ? wanted : new Set(there).size === 1 ? there[0] : "mean";
+}
+
 /** Whether a layer and a head are there, in a look that is shown. */
 function corrected(wanted) {
   const layers = LOOKS.flatMap((look) => layersOf(look, wanted.part));
   if (!layers.length && partsOf(LOOKS[0]).length) return corrected({ ...wanted, part: partsOf(LOOKS[0])[0] });
-  const layer = layers.some((each) => each.layer === wanted.layer) ? wanted.layer : "mean";
+  const layer = one(layers.map((each) => each.layer), wanted.layer);
   const heads = layers.filter((each) => layer === "mean" || each.layer === layer).flatMap((each) => each.heads);
   const longest = Math.max(1, ...LOOKS.map((look) => look.target.tokens.length));
   const measure = layers.some((each) => each.norms) ? wanted.measure : "weights";
@@ -62,7 +67,7 @@ function corrected(wanted) {
     ...wanted,
     layer,
     measure,
-    head: heads.includes(wanted.head) ? wanted.head : "mean",
+    head: one(heads, wanted.head),
     step: clamp(wanted.step, 0, longest - 1),
   };
 }

@@ -98,7 +98,7 @@ function number(value, digits = 3) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const written = size !== 0 && (size < 0.0005 || size >= 1e5) ? value.toExponential(1) : value.toFixed(digits);
-  return written.replace("-", "−");
+  return written.replaceAll("-", "−");
 }
 
 /** A probability from its logarithm. */
