@@ -141,3 +141,8 @@ def test_a_legend_has_a_sample_of_each_kind_as_it_is_drawn() -> None:
         assert [each.get("class") for each in samples] == [f"colour{place % KINDS}" for place in range(2 * KINDS)]
         looks = {(each.tag, each.get("class"), each.get("points"), each.get("stroke-dasharray")) for each in samples}
         assert len(looks) == 2 * KINDS
+
+
+def test_a_point_alone_is_seen() -> None:
+    svg = line_chart("t", [Line("a", ((4, 2.0),))])
+    assert [each.get("cx") for each in ElementTree.fromstring(svg).iter("circle")] == [f"{WIDTH - RIGHT:.1f}"]

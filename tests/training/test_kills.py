@@ -44,7 +44,7 @@ def results(run: Path) -> dict[str, object]:
 def told(*arguments: object) -> list[dict[str, Any]]:
     command = [sys.executable, killing.__file__, *map(str, arguments)]
     # One thread in each library: forks must find no lock that a thread of their parent held.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.split("\n") if line]

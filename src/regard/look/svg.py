@@ -35,7 +35,7 @@ SHAPES = (  # of marks, from -1 to 1; the first is a circle
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: points (x, y) by ascending x, each with a dot if `dotted`.
+    """A line of a chart: points (x, y) by ascending x, each with a dot if `dotted`, or alone.
 
     `kind` says its colour, and its dashes where there are more kinds than colours; its place in the chart unless given.
     `thin`: drawn so, as what a mean is of.
@@ -181,7 +181,7 @@ def _drawn(line: Line, points: Sequence[tuple[float, float]], kind: int, place: 
     dots = "".join(
         f'<circle class="{_class(kind)}" cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="2.6">'
         f"<title>{printable(line.name)} at {x:,.0f}: {y:.4g}</title></circle>"
-        for x, y in (points if line.dotted else ())
+        for x, y in (points if line.dotted or len(points) == 1 else ())
     )
     look = f'class="{_class(kind)}{" thin" if line.thin else ""}"{_dashes(kind)}'
     title = f"<title>{printable(line.name)}</title>" if line.name else ""
