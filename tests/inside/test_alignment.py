@@ -13,7 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regard import trainer
 from regard.data.corpus import EncodedPairs, PairEncoder
+from regard.data.tasks import draw, task_named
 from regard.errors import DataError, ModelFolderError, UsageError
 from regard.inside import choosing
 from regard.inside.alignment import Choice, align, candidates, grid, token_links
@@ -21,10 +23,10 @@ from regard.inside.choosing import Chosen, choose, information
 from regard.inside.crossing import Crossing, crossings
 from regard.inside.record import Answered, record
 from regard.inside.result import END, Alignment, Attention, Side
-from regard.inside.twins import assignment
+from regard.inside.twins import assignment, shared_out
 from regard.models.crossing import cross_attentions
 from regard.text.pairs import Pair
-from regard.translator import aligning
+from regard.translator import Translator, aligning
 from regard.translator.aligning import aligner, pharaoh
 from small import untrained
 
@@ -72,9 +74,18 @@ def test_words_are_linked_if_any_of_their_tokens_are() -> None:
 def test_equal_tokens_share_out_equal_ones() -> None:
     weights = torch.tensor([[0.9, 0.06, 0.04], [0.57, 0.33, 0.1], [0.01, 0.61, 0.38]])
     assert token_links(weights, "aaa", "xxx") == [0, 1, 2]  # not 0, 0, 1; not the greedy 0, 2, 1
-    assert token_links(weights, "aab", "xxx") == [0, 0, 1]  # two for three
-    assert token_links(weights, "aaa", "xyz") == [0, 0, 1]  # different tokens may share one
+    assert shared_out([0, 0, 1], weights, "aab", "xxx") == [0, 0, 1]  # two for three
+    assert shared_out([0, 0, 1], weights, "aaa", "xyz") == [0, 0, 1]  # they are different
     assert token_links(weights, "", "xyz") == []
+
+
+def test_of_several_with_the_same_highest_some_give_way_to_a_source_token_without_links() -> None:
+    weights = torch.tensor([[0.6, 0.1, 0.0, 0.3], [0.5, 0.2, 0.0, 0.3], [0.4, 0.1, 0.25, 0.25], [0.0, 0.9, 0.1, 0.0]])
+    assert token_links(weights, "abcd", "wxyz") == [0, 3, 2, 1]  # shares of 0.5, 0.6 and 0.625; the first stays
+    assert token_links(weights[:2], "abcd", "wx") == [0, 3]
+    assert token_links(weights[:1], "abcd", "w") == [0]  # nobody else is there
+    low = torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.1, 0.29]])
+    assert token_links(low, "abc", "xy") == [0, 0]  # less than half
 
 
 @given(
@@ -156,11 +167,10 @@ def encoded(translator: Any, pairs: list[Pair]) -> EncodedPairs:
 @pytest.mark.parametrize("by", ["cross.0.1", "cross:norms:next"])
 def test_what_is_aligned_together_is_what_is_aligned_alone(by: str) -> None:
     translator = untrained({"model": {"layers": 2}})
-    pairs = TEXTS * 3
-    together = list(aligning.align(translator, pairs, by=by))
-    assert together == [each for pair in pairs for each in aligning.align(translator, [pair], by=by)]
-    assert together == list(aligning.align(translator, pairs, by=by, batch_size=2))
-    assert [len(each.links) for each in together[:5]] == [2, 1, 0, 7, 0]
+    together = list(aligning.align(translator, TEXTS, by=by))
+    assert together == [each for pair in TEXTS for each in aligning.align(translator, [pair], by=by)]
+    assert together * 2 == list(aligning.align(translator, TEXTS * 2, by=by, batch_size=2))
+    assert [len(each.links) for each in together] == [2, 1, 0, 7, 0]
     seen = translator.look("fox", target="A B")
     source = replace(seen.source, words=tuple((place, place + 1) for place in range(len(seen.source.tokens))))
     assert align(seen.attentions, source, side("A B"), Choice.parse(by)) == together[0]
@@ -258,3 +268,18 @@ def test_without_a_choice_a_place_is_to_be_named() -> None:
     )
     assert translator.chosen
     assert aligner(translator).choice == translator.chosen.choice
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["copy", "reverse"])
+def test_each_link_of_a_trained_task_is_right(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the place that the run chose by itself, on pairs that it was not chosen or trained on."""
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    trainer.train({"data": {"task": task}}, tmp_path / "run")
+    translator = Translator.load(tmp_path / "run")
+    assert translator.chosen is not None
+    pairs = draw(task_named(task), seed=77, epoch=5, count=1000)
+    for pair, found in zip(pairs, aligning.align(translator, pairs), strict=True):
+        size = len(pair.source.split())
+        order = range(size) if task == "copy" else range(size)[::-1]
+        assert found.links == tuple(zip(order, range(size), strict=True)), pair

@@ -4,9 +4,9 @@ A `Choice` says where that is read: in one head to the source, the mean of a lay
 lengths of what is really added (Kobayashi et al. 2020); at the step that writes a token, or at the one after it, which
 has just read it (Chen et al. 2020, "Accurate word alignment induction from neural machine translation").
 
-Each token of an answer is linked to its highest source token, but that equal tokens share out equal ones (twins.py);
-the ends are never linked. Two words are linked if any of their tokens are (as Zenkel et al. 2019 and Garg et al. 2019
-count).
+Each token of an answer is linked to its highest source token; of several that have the same one, some give way to
+source tokens that would have none (twins.py). The ends are never linked. Two words are linked if any of their tokens
+are (as Zenkel et al. 2019 and Garg et al. 2019 count).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from regard.errors import UsageError
 from regard.inside.crossing import Crossing
 from regard.inside.result import Alignment, Attention, Side
-from regard.inside.twins import shared_out
+from regard.inside.twins import shared_out, spread
 from regard.text.words import Spans
 
 NAME = re.compile(r"cross(?:\.(\d+)(?:\.(\d+))?)?(:norms)?(:next)?")
@@ -111,11 +111,13 @@ def of_tokens(values: Float[Tensor, "Q K"], sources: int, targets: int, *, after
 
 
 def token_links(values: Float[Tensor, "T S"], source: Sequence[Hashable], target: Sequence[Hashable]) -> list[int]:
-    """The source token of each token of an answer: its highest, but that equal ones share out equal ones (twins.py).
+    """The source token of each token of an answer: its highest, unless several have the same (see twins.py).
 
     `source` and `target` are the tokens, or what tells them apart. No links without a source.
     """
-    return shared_out(values.argmax(-1).tolist(), values, source, target) if source and target else []
+    if not (source and target):
+        return []
+    return spread(shared_out(values.argmax(-1).tolist(), values, source, target), values)
 
 
 def align(attentions: Sequence[Attention], source: Side, target: Side, choice: Choice) -> Alignment:

@@ -1,15 +1,20 @@
-"""Equal tokens share out the equal tokens they come from: a head tells neighbours apart worse than words."""
+"""Where several target tokens have their highest in one source token, and another source token goes without.
+
+A head tells neighbours apart worse than words: so equal tokens share out the equal tokens that they come from. And one
+that can nearly as well come from a token that nobody else comes from does.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
 
 MOST = 64  # equal tokens that are shared out; of more, each keeps its highest
+ENOUGH = 0.5  # of its highest value, for a token to give way
 LEAST = 1e-6  # in place of nothing, which has no logarithm
 
 
@@ -42,6 +47,35 @@ def shared_out(
         costs = values[rows][:, places].double().clamp(min=LEAST).log().neg().tolist()
         for row, chosen in zip(rows, assignment(costs), strict=True):
             links[row] = places[chosen]
+    return links
+
+
+def ways_out(
+    links: Sequence[int], values: Float[Tensor, "T S"], enough: float = ENOUGH
+) -> list[tuple[float, int, int]]:
+    """(share, target token, source token), highest share first: where a target token that is linked to the same source
+    token as another could go, to a source token without links that has this share of the value of its own, or more.
+    """
+    counts = Counter(links)
+    rows = [row for row, place in enumerate(links) if counts[place] > 1]
+    free = sorted(set(range(values.shape[1])) - counts.keys())
+    if not (rows and free):
+        return []
+    own = values[rows, [links[row] for row in rows]].double()
+    shares = values[rows][:, free].double() / own[:, None].clamp(min=LEAST)
+    found = [
+        (float(shares[row, place]), rows[row], free[place]) for row, place in (shares >= enough).nonzero().tolist()
+    ]
+    return sorted(found, key=lambda way: (-way[0], *way[1:]))
+
+
+def spread(links: Sequence[int], values: Float[Tensor, "T S"]) -> list[int]:
+    """The same links, but for those that take one of the `ways_out`, as long as another stays where it was."""
+    links, counts = list(links), Counter(links)
+    for _, row, place in ways_out(links, values):
+        if counts[links[row]] > 1 and not counts[place]:
+            counts[links[row]] -= 1
+            links[row], counts[place] = place, 1
     return links
 
 

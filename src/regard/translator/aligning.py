@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from torch import Tensor
@@ -20,7 +20,7 @@ from regard.inside.alignment import Choice, between_words, grid, of_tokens, toke
 from regard.inside.choosing import NAME
 from regard.inside.crossing import crossings
 from regard.inside.result import Alignment
-from regard.inside.twins import twins
+from regard.inside.twins import ENOUGH, twins, ways_out
 from regard.text.pairs import Pair
 from regard.text.tokenizer import BOS, EOS
 from regard.text.words import Spans, aligns_words, words_of_ids, words_of_text
@@ -199,10 +199,12 @@ def _batches(rows: Sequence[_Row], most: int, heads: int) -> Iterator[list[int]]
 
 
 def _is_near(values: Tensor, row: _Row) -> bool:
-    """Whether rounding could link another token."""
+    """Whether rounding could link another token: by a tie, or in what follows where several have the same highest."""
     if values.shape[1] == 1:
         return False
     first, second = values.topk(2).values.unbind(-1)
-    return bool((first - second <= NEAR * first).any()) or bool(
-        twins(values.argmax(-1).tolist(), row.source, row.target)
-    )
+    best = values.argmax(-1).tolist()
+    if bool((first - second <= NEAR * first).any()) or twins(best, row.source, row.target):
+        return True
+    shares = [ENOUGH, *(share for share, _, _ in ways_out(best, values, ENOUGH * (1 - NEAR)))]
+    return any(one - other <= NEAR for other, one in pairwise(sorted(shares)))
