@@ -142,6 +142,7 @@ def test_heads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([TEXT, "--set", "training.steps=3"], "only decoding.KEY=VALUE can be set here"),
         ([TEXT, "--beside", "nowhere"], "nowhere"),
         (["--heads", "nowhere.tsv"], "nowhere.tsv"),
+        (["--heads", "nowhere.tsv", "--png", "a.png"], "--png means nothing beside --heads"),
         (["fox " * 3000], "this model reads at most"),
     ],
 )

@@ -54,13 +54,13 @@ def look(
         from regard.look.heat_map import check_pictures
 
         check_pictures(*drawn)
-    from regard.cli.looking import Asked, looks, require_one, write
+    from regard.cli.looking import Asked, looks, refuse_beside, require_one, show_heads, write
     from regard.cli.searching import options
 
     require_one({"TEXT": text, "--heads": heads}, "what shall be looked at")
     if heads is not None:
-        from regard.cli.looking import show_heads
-
+        others = {"--out": out, "--png": png, "--svg": svg, "--csv": as_csv or None, "--without": without}
+        refuse_beside("--heads", {**others, "--target": target, "--beside": beside, "--keep": keep})
         show_heads(run, heads, as_json)
         return
     asked = Asked(run, text or "", other, target, beside, tuple(without or ()), prefix)

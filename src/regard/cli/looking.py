@@ -42,6 +42,12 @@ def require_one(given: Mapping[str, object], question: str) -> None:
         raise UsageError(f"{question}? wanted one of {', '.join(given)}, found {found}", fix="give one of them")
 
 
+def refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """UsageError for the first of the others that was given: it would do nothing."""
+    if named := next((name for name, value in others.items() if value is not None), None):
+        raise UsageError(f"{named} means nothing beside {option}", fix=f"leave {named} out")
+
+
 def looks(asked: Asked, options: Mapping[str, Any], beam: int | None, rank: int) -> list[Look]:
     """One look, or two to compare. UsageError where more than one comparison is asked for."""
     choices = {"TEXT TEXT": asked.other, "--target": asked.target, "--beside": asked.beside, "--without": asked.without}
