@@ -176,6 +176,21 @@ def test_what_is_aligned_together_is_what_is_aligned_alone(by: str) -> None:
     assert align(seen.attentions, source, side("A B"), Choice.parse(by)) == together[0]
 
 
+def test_where_rounding_could_decide_a_pair_is_looked_at_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention whose highest are near a tie, which the pairs beside it break in another way."""
+
+    def made(model: object, source: Any, previous: Any, layers: object = None) -> dict[int, Crossing]:
+        weights = torch.full((len(source.ids), 1, previous.ids.shape[1], source.ids.shape[1]), 0.25)
+        weights[..., 1 if len(source.ids) > 1 else 0] += 1e-6
+        return {0: Crossing(weights)}
+
+    monkeypatch.setattr(aligning, "crossings", made)
+    translator, pairs = untrained(), [("fox", "A"), ("dog", "B"), ("lazy", "C")]
+    together = list(aligning.align(translator, pairs, by="cross.0.0"))
+    assert [each.links for each in together] == [((0, 0),)] * 3
+    assert together == [each for pair in pairs for each in aligning.align(translator, [pair], by="cross.0.0")]
+
+
 def test_answers_are_aligned_as_the_same_pairs() -> None:
     translator = untrained()
     results = list(translator.translate([source for source, _ in TEXTS], n_best=2))
