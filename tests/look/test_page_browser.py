@@ -21,7 +21,7 @@ from browsing import Watched, chromium, written
 from made_up import SOURCE, SOURCE_WORDS, TARGET, TARGET_WORDS, made_up, side
 from torch import Tensor
 
-from regard.inside.result import Look
+from regard.inside.result import Alignment, Look
 from regard.look.page import embedded, page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -241,6 +241,13 @@ def test_letters_of_one_word_are_shown_by_the_strongest_attention(show: Any) -> 
     found = tab.evaluate("[...document.querySelectorAll('.gloss .from')].map((each) => each.innerText)")
     assert found == [*wanted, "⟨end⟩"]
     assert "looked at most" in text(tab, "main")
+    later = replace(look, alignment=Alignment(((0, 0),), "cross.1.0:next"))  # between words it says nothing here
+    grid = weights(look, "cross", 1, 0)[1:4, :-1]
+    wanted = [letters[int(row.argmax())] for row in grid]
+    tab = show(later).tab
+    found = tab.evaluate("[...document.querySelectorAll('.gloss .from')].map((each) => each.innerText)")
+    assert found[:3] == wanted
+    assert "cross.1.0, the step after" in text(tab, "main")
 
 
 def test_views_by_mouse_and_by_number(show: Any) -> None:

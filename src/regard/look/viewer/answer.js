@@ -222,7 +222,7 @@ function foundBy({ search }) {
     .map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   const by = search.length_penalty === 1 ? "" : " / length penalty",
     more = search.coverage ? " + coverage" : "";
-  const rule = `Of all it tried, a search answers with the highest score: log-probability${by}${more}.`;
+  const rule = `Of all it tried, a search answers with the highest score, ${by || more ? "" : "the "}log-probability${by}${more}.`;
   return make("div", {}, make("dl", { class: "facts" }, list), search.trace.length ? hint(rule) : null);
 }
 

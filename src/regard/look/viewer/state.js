@@ -59,7 +59,10 @@ function one(there, wanted) {
 function corrected(wanted) {
   const layers = LOOKS.flatMap((look) => layersOf(look, wanted.part));
   if (!layers.length && partsOf(LOOKS[0]).length) return corrected({ ...wanted, part: partsOf(LOOKS[0])[0] });
-  const layer = one(layers.map((each) => each.layer), wanted.layer);
+  const layer = one(
+    layers.map((each) => each.layer),
+    wanted.layer,
+  );
   const heads = layers.filter((each) => layer === "mean" || each.layer === layer).flatMap((each) => each.heads);
   const longest = Math.max(1, ...LOOKS.map((look) => look.target.tokens.length));
   const measure = layers.some((each) => each.norms) ? wanted.measure : "weights";

@@ -30,7 +30,7 @@ class CanvasSurface {
   rect(x, y, width, height, { fill, stroke, line = 1, radius = 0 } = {}) {
     const { context } = this;
     context.beginPath();
-    if (radius) context.roundRect(x, y, width, height, radius);
+    if (radius && context.roundRect) context.roundRect(x, y, width, height, radius);
     else context.rect(x, y, width, height);
     if (fill) {
       context.fillStyle = fill;

@@ -56,19 +56,28 @@ function alignedBy(look) {
     : { layer: "mean", head: "mean", measure: "weights", next: false };
 }
 
+/** Each row told by the one after it; the last, which has none, by itself. */
+function oneLater({ rows, columns, cells }) {
+  const found = matrix(rows, columns, cells.slice());
+  found.cells.set(cells.subarray(columns, rows * columns), 0);
+  return found;
+}
+
 /** Links (source, answer) between the words as they are shown, and what says them. */
 function glosses(look) {
   const whole = shownSpans(look.source) === look.source.words && shownSpans(look.target) === look.target.words;
   if (look.alignment && whole) return { links: look.alignment.links, by: look.alignment.by };
   const { layer, head, measure, next } = alignedBy(look),
-    found = attention(look, "cross", layer, head, measure) || attention(look, "cross", "mean", "mean");
-  if (!found || next) return { links: [], by: "" };
-  const between = merged(found, shownSpans(look.target), shownSpans(look.source)),
+    exact = attention(look, "cross", layer, head, measure),
+    found = exact || attention(look, "cross", "mean", "mean");
+  if (!found) return { links: [], by: "" };
+  const between = merged(next ? oneLater(found) : found, shownSpans(look.target), shownSpans(look.source)),
     last = look.source.ends ? between.columns - 1 : between.columns;
   const links = Array.from({ length: between.rows }, (_, row) => {
     const ends = look.target.ends && row === between.rows - 1 && last < between.columns;
     const cells = between.cells.subarray(row * between.columns, row * between.columns + last);
     return [ends || !last ? last : cells.indexOf(Math.max(...cells)), row];
   });
-  return { links, by: "", attended: headName("cross", layer, head) };
+  const name = exact ? headName("cross", layer, head) : headName("cross", "mean", "mean");
+  return { links, by: "", attended: name + (next ? ", the step after" : "") };
 }
