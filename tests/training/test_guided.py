@@ -25,6 +25,7 @@ from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Links, Pair, is_blank
 from regard.text.tokenizer import Tokenizer
 from regard.training.guide import HEAD, Guide
+from regard.training.loop import Interrupted
 from regard.training.loss import Loss
 from regard.training.step import Stepper
 from regard.translator import Translator
@@ -245,32 +246,24 @@ def settings(folder: Path, more: dict[str, Any] | None = None) -> dict[str, Any]
         "data": {"pairs": list(data.pairs), "alignments": list(data.alignments), "tokens_per_batch": 150},
         "tokenizer": {side: {"kind": "symbols"} for side in ("source", "target")},
         "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
-        "training": {"steps": 6, "checkpoint_every": 3, "average": 2, "warmup": 2, "valid_pairs": 5, "guide": 0.5},
+        "training": {"steps": 4, "checkpoint_every": 2, "average": 2, "warmup": 2, "valid_pairs": 5, "guide": 0.5},
         "decoding": {"beam": 2},
     }
     return merge(tiny, more or {})
 
 
 def test_a_guided_run_resumes_with_equal_bits_and_says_which_head_it_guided(tmp_path: Path) -> None:
-    whole, parts, bare = (tmp_path / name for name in ("whole", "parts", "bare"))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
     trainer.train(settings(tmp_path), whole)
-    with pytest.raises(trainer_stop()):
-        trainer.train(settings(tmp_path), parts, stop_after(4))
+    with pytest.raises(Interrupted):
+        trainer.train(settings(tmp_path), parts, stop_after(3))
     trainer.resume(parts)
-    trainer.train(settings(tmp_path, {"training": {"guide": 0.0}}), bare)
-    weights = [(run / "model.safetensors").read_bytes() for run in (whole, parts, bare)]
-    assert weights[0] == weights[1] != weights[2]
+    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
     assert untimed(whole) == untimed(parts)
     assert (whole / "alignment.json").read_bytes() == (parts / "alignment.json").read_bytes()
     chosen = Chosen.load(whole)
     assert chosen is not None
     assert (chosen.by, chosen.how) == ("cross.0.0", "the head that training.guide guided")
-
-
-def trainer_stop() -> type[BaseException]:
-    from regard.training.loop import Interrupted
-
-    return Interrupted
 
 
 @pytest.mark.slow
