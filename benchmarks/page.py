@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
+from regard.inside.page import page
 from regard.inside.result import END, Attention, Candidate, Look, Part, Search, Side, Step
-from regard.look.page import page
 
 LENGTHS = (64, 256, 512)  # source and answer tokens each
 LAYERS, HEADS = 6, 8

@@ -14,11 +14,13 @@ from regard.attention.scores import SCORES
 from regard.config import Settings
 from regard.data.tokens import Tokens
 from regard.errors import DataError, UsageError
+from regard.inside.choosing import Chosen
 from regard.inside.record import Answered, record
 from regard.inside.result import END, START, Look
 from regard.models.interface import Decoder, Memory, State
 from regard.text.tokenizer import BOS, EOS
 from regard.translator import Request, Translator
+from regard.translator.aligning import align
 from regard.translator.translator import Mates
 from small import untrained
 
@@ -224,6 +226,23 @@ def test_what_cannot_be_looked_at() -> None:
     both = Translator(translator.model, translator.tokenizers, translator.recipe, Mates((translator.model,), (1, 1)))
     with pytest.raises(UsageError, match="one model"):
         both.look(TEXT)
+
+
+def test_its_alignment_is_that_of_the_place_the_model_folder_names() -> None:
+    translator = untrained(MODELS["transformer"])
+    assert translator.look(TEXT).alignment is None
+    translator.chosen = Chosen("cross.1", "by hand")
+    seen, [found] = translator.look(TEXT, target="A B C").alignment, align(translator, [(TEXT, "A B C")], units="words")
+    assert seen == found
+    word = translator.look("quick", target="A B C")  # of a single word the letters are linked
+    [found] = align(translator, [("quick", "A B C")], units="tokens")
+    assert word.alignment == found
+
+
+def test_a_notebook_shows_the_page_in_a_frame_that_can_reach_nothing() -> None:
+    shown = untrained().look(TEXT)._repr_html_()
+    assert shown.startswith("<iframe")
+    assert 'sandbox="allow-scripts allow-downloads"' in shown
 
 
 def test_an_unknown_source_symbol_is_shown_as_it_stands() -> None:

@@ -110,7 +110,7 @@ def write(
 
     written = [_drawn(found, path, part, words) for path in pictures if path]
     if not written:
-        from regard.look.page import page
+        from regard.inside.page import page
 
         path = out or Path(f"look-{_file_name(found[0].source.text)}.html")
         write_file(path, page(found, keep=tuple(keep)).encode())

@@ -148,6 +148,12 @@ class Look:
         """The layers of a part; none if the model has no such attention."""
         return tuple(each for each in self.attentions if each.part == part)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page, in a frame of its own."""
+        from regard.inside.page import embedded
+
+        return embedded([self])
+
     def to_json(self) -> str:
         """All of it as one JSON object; numbers in full."""
         plain = asdict(self, dict_factory=_without_tensors)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import DataError, UsageError
+from regard.inside.alignment import align
 from regard.inside.opinions import opinions
 from regard.inside.record import Answered, Recording, record
 from regard.inside.result import END, Candidate, Guess, Look, Search, Side, Step
@@ -111,23 +112,27 @@ def _shown(translator: Translator, wanted: Wanted, answer: Answer, search: Searc
         raise DataError(f"the text has {len(source):,} tokens, {most}", fix="look at a shorter one")
     answered = Answered(tuple(source), answer.ids, answer.finished)
     seen = record(translator.model, answered)
-    sides = translator.tokenizers
-    ends = [END] if answer.finished else []
+    source_side, target_side = _sides(translator, text, answered, answer)
+    chosen = translator.chosen
     return Look(
         model=wanted.model,
-        source=Side(
-            text, (*_source_tokens(sides.source, text, source), END), _units(words_of_text(sides.source, text))
-        ),
-        target=Side(
-            answer.text,
-            (*answer.symbols, *ends),
-            _units(words_of_ids(sides.target, answer.ids, answer.finished)),
-            answer.finished,
-        ),
+        source=source_side,
+        target=target_side,
         search=search,
         attentions=seen.attentions,
-        steps=tuple(_steps(seen, sides.target, answer)),
+        steps=tuple(_steps(seen, translator.tokenizers.target, answer)),
         opinions=opinions(translator.model, answered, seen.attentions) if wanted.opinions else {},
+        alignment=align(seen.attentions, source_side, target_side, chosen.choice) if chosen else None,
+    )
+
+
+def _sides(translator: Translator, text: str, answered: Answered, answer: Answer) -> tuple[Side, Side]:
+    source, target = translator.tokenizers.source, translator.tokenizers.target
+    tokens = (*_source_tokens(source, text, answered.source), END)
+    written = (*answer.symbols, *([END] if answer.finished else []))
+    return (
+        Side(text, tokens, _units(words_of_text(source, text))),
+        Side(answer.text, written, _units(words_of_ids(target, answer.ids, answer.finished)), answer.finished),
     )
 
 

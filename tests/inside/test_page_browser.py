@@ -17,12 +17,12 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from browsing import Watched, chromium, written
-from made_up import SOURCE, SOURCE_WORDS, TARGET, TARGET_WORDS, made_up, side
 from torch import Tensor
 
+from browsing import Watched, chromium, written
+from made_up import SOURCE, SOURCE_WORDS, TARGET, TARGET_WORDS, made_up, side
+from regard.inside.page import embedded, page
 from regard.inside.result import Alignment, Look
-from regard.look.page import embedded, page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 VIEWS = ("answer", "heads", "head", "lines", "steps", "opinions")

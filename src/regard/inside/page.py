@@ -25,8 +25,8 @@ from typing import Any
 from regard import __version__
 from regard.errors import UsageError
 from regard.inside.opinions import CAVEAT, OPINIONS
+from regard.inside.pack import packed
 from regard.inside.result import KIND, VERSION, Look
-from regard.look.pack import packed
 
 MEGABYTE = 1_000_000
 SCRIPTS = (
@@ -160,4 +160,4 @@ def _script() -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (files("regard.look") / "viewer" / name).read_text(encoding="utf-8")
+    return (files("regard.inside") / "viewer" / name).read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The page of a look as a text: what is packed in it, how exactly, how large; that nothing in it can run or load.
 
-One smoke test opens it in a browser; tests/look/test_page_browser.py drives all of it.
+One smoke test opens it in a browser; tests/inside/test_page_browser.py drives all of it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 import pytest
 import torch
-from browsing import Watched, chromium, written
-from made_up import made_up, side
 from torch import Tensor
 
-import regard.look
+import regard.inside
+from browsing import Watched, chromium, written
+from made_up import made_up, side
 from regard.errors import UsageError
+from regard.inside.pack import bytes_of
+from regard.inside.page import SCRIPTS, embedded, page
 from regard.inside.result import Look
-from regard.look.pack import bytes_of
-from regard.look.page import SCRIPTS, embedded, page
 
-VIEWER = Path(regard.look.__file__).parent / "viewer"
+VIEWER = Path(regard.inside.__file__).parent / "viewer"
 EVIL = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from regard.inside.page import page
 from regard.inside.result import Look
-from regard.look.page import page
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
