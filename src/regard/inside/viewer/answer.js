@@ -1,6 +1,7 @@
 // The first view: the answer, what each word of it goes back to, and where the model was unsure.
 
 const UNSURE = 0.5; // a probability below it is called unsure
+const SURE = Math.log(0.9); // of the least sure step
 const SHOWN_UNSURE = 4; // steps that are named
 
 function answerPane(subject) {
@@ -160,7 +161,7 @@ function unsure(look, subject) {
   return make(
     "div",
     { class: "card" },
-    make("h3", {}, doubtful.length ? "Where it was unsure" : "It was sure throughout"),
+    make("h3", {}, unsureTitle(look, doubtful, shown)),
     make(
       "ul",
       { class: "plain" },
@@ -190,25 +191,37 @@ function unsure(look, subject) {
 function doubtSays(look, step, place, least) {
   const other = step.alternatives.find((each) => each.token !== step.token),
     special = look.target.ends && place === look.target.tokens.length - 1;
+  const better = other && other.log_probability > step.log_probability,
+    given = isGiven(look);
   const beat = other
     ? [
-        other.log_probability > step.log_probability ? " although it gave " : "; the next best was ",
+        !better ? "; the next best was " : given ? " where it would have written " : " although it gave ",
         mention(label(other.token)),
         ` ${percent(other.log_probability)}`,
       ]
     : "";
   return [
-    least ? "The least sure step wrote " : "It wrote ",
+    least ? "The least sure step wrote " : given ? "It gives " : "It wrote ",
     mention(label(step.token, special)),
-    ` with ${percent(step.log_probability)}`,
+    `${given && !least ? "" : " with"} ${percent(step.log_probability)}`,
     beat,
     ".",
   ];
 }
 
+function unsureTitle(look, doubtful, shown) {
+  if (doubtful.length) return isGiven(look) ? "Where it would not have written this" : "Where it was unsure";
+  const least = shown.length ? shown[0].step.log_probability : 0;
+  return least > SURE ? "It was sure throughout" : "It was more sure than not throughout";
+}
+
+function isGiven({ search }) {
+  return search.name === "forced";
+}
+
 function foundBy({ search }) {
   const facts = [
-    ["Found by", visible(search.name)],
+    ["Found by", search.name === "forced" ? "nobody: it was given" : visible(search.name)],
     ["Probability of the whole", percent(search.log_probability)],
     ["Log-probability", number(search.log_probability, 2)],
     ["Score", number(search.score, 2)],
