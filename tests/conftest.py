@@ -17,7 +17,8 @@ from jaxtyping import install_import_hook
 # An int may stand for a float; an annotation that cannot be checked at run time (a Protocol that is not
 # `@runtime_checkable`) leaves its function unchecked.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, warning_cls_on_decorator_exception={}))"
-CHECKED = [f"regard.{part}" for part in ("data", "attention", "layers", "models", "engine", "training", "decoding")]
+PARTS = ("data", "attention", "layers", "models", "engine", "training", "decoding", "inside")
+CHECKED = [f"regard.{part}" for part in PARTS]
 install_import_hook(CHECKED, CHECKER.format("beartype.roar.BeartypeClawDecorWarning"))
 
 # No deadline: on shared cores single calls are slow at times. Derandomised: a red test is red on the next machine too.
