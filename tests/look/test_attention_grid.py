@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import TARGET_WORDS, made_up, side
 
+from made_up import TARGET_WORDS, made_up, side
 from regard.errors import StorageError, UsageError
 from regard.inside.result import END, START, Attention, Look
 from regard.inside.words import merge
