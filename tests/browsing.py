@@ -14,6 +14,16 @@ import pytest
 from regard.inside.page import page
 from regard.inside.result import Look
 
+HOSTILE = (  # what a page must show and never run
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "javascript:alert(1)",
+    "{{7*7}}",
+    "a\u2028b",
+    "\u202eabc\u2066",
+    "\x00\x1b",
+)
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 

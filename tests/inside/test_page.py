@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import regard.inside
-from browsing import Watched, chromium, written
+from browsing import HOSTILE, Watched, chromium, written
 from made_up import made_up, side
 from regard.errors import UsageError
 from regard.inside.pack import bytes_of
@@ -30,14 +30,7 @@ from regard.inside.result import Look
 
 VIEWER = Path(regard.inside.__file__).parent / "viewer"
 EVIL = (
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '"><svg onload=alert(1)>',
-    "javascript:alert(1)",
-    "{{7*7}}",
-    "a\u2028b",
-    "\u202eabc\u2066",
-    "\x00\x1b",
+    *HOSTILE,
     "<!--",
     "\ud800",
     "__proto__",

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from browsing import Watched, chromium, written
+from browsing import HOSTILE, Watched, chromium, written
 from made_up import SOURCE, SOURCE_WORDS, TARGET, TARGET_WORDS, made_up, side
 from regard.inside.page import embedded, page
 from regard.inside.result import Alignment, Look
@@ -27,14 +27,7 @@ from regard.inside.result import Alignment, Look
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 VIEWS = ("answer", "heads", "head", "lines", "steps", "opinions")
 EVIL = (
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '"><svg onload=alert(1)>',
-    "javascript:alert(1)",
-    "{{7*7}}",
-    "a\u2028b",
-    "\u202eabc\u2066",
-    "\x00\x1b",
+    *HOSTILE,
     "\ud800",
     "__proto__",
     "",

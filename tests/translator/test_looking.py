@@ -256,8 +256,12 @@ def test_a_request_is_kept_to() -> None:
 
 
 def test_an_answer_that_was_cut_has_no_end() -> None:
-    seen = untrained({"decoding": {"limit_factor": 0.0, "limit_extra": 1, "min_length": 1}}).look(TEXT, beam=1)
-    assert len(seen.steps) == len(seen.target.tokens) == 1 + seen.target.ends
+    short = {"decoding": {"limit_factor": 0.0, "limit_extra": 1, "min_length": 1}}
+    looks = [untrained(short, seed).look(TEXT, beam=1) for seed in range(4)]
+    assert not all(seen.target.ends for seen in looks)
+    for seen in looks:
+        assert len(seen.steps) == len(seen.target.tokens) == 1 + seen.target.ends
+        assert (seen.target.tokens[-1] == END) == seen.target.ends == seen.search.finished
 
 
 @pytest.mark.slow

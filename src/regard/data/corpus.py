@@ -50,6 +50,12 @@ class Side:
         """The offsets follow from the lengths."""
         return Side(ids, lengths, lengths.cumsum(0, dtype=torch.int64) - lengths)
 
+    @staticmethod
+    def of_rows(rows: Sequence[Sequence[int]]) -> Side:
+        """The ids of each row."""
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        return Side.of(torch.tensor([id for row in rows for id in row], dtype=torch.int64), lengths)
+
     def tokens(self, rows: Int[Tensor, " B"]) -> Tokens:
         """The given rows, padded to the longest of them."""
         lengths = self.lengths[rows].to(torch.int64)

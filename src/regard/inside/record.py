@@ -18,9 +18,17 @@ from regard.attention.record import observed
 from regard.data.tokens import Tokens
 from regard.decoding.choose import log_probabilities
 from regard.device import full_float32
+from regard.inside.heads import part_of
 from regard.inside.result import Attention, Part
 from regard.models.interface import EncoderDecoder, ReadoutDecoder
 from regard.text.tokenizer import BOS, EOS, PAD
+
+# What asks, and what is looked at.
+SIDES: dict[Part, tuple[str, str]] = {
+    "encoder": ("source", "source"),
+    "decoder": ("steps", "steps"),
+    "cross": ("steps", "source"),
+}
 
 
 @dataclass(frozen=True)
@@ -88,20 +96,17 @@ class _Seen:
 
     def take(self, name: str, weights: Tensor, value: Tensor) -> None:
         """One attention [1, H, Q, K]; of a module that ran step by step the last, which has all of them."""
-        part: Part = "encoder" if name.startswith("encoder.") else "cross" if self._is_cross(weights) else "decoder"
-        queries = self.length if part == "encoder" else self.steps
-        if weights.shape[2] == (self.width if part == "encoder" else queries):
-            keys = self.steps if part == "decoder" else self.length
-            cut = weights[0, :, :queries, :keys].cpu()
-            lengths = value_lengths(self.modules[name], value[0, :, :keys])
+        part = part_of(name, weights, self.width)
+        queries, keys = SIDES[part]
+        padded, real = {"source": self.width, "steps": self.steps}, {"source": self.length, "steps": self.steps}
+        if weights.shape[2:] == (padded[queries], padded[keys]):
+            cut = weights[0, :, : real[queries], : real[keys]].cpu()
+            lengths = value_lengths(self.modules[name], value[0, :, : real[keys]])
             self.found[part, name] = cut, None if lengths is None else cut * lengths.cpu()[:, None]
-
-    def _is_cross(self, weights: Tensor) -> bool:
-        return weights.shape[3] == self.width
 
     def attentions(self) -> Iterator[Attention]:
         """Encoder, decoder, cross; each part's layers counted from 0."""
-        for part in ("encoder", "decoder", "cross"):
+        for part in SIDES:
             layers = [found for (where, _), found in self.found.items() if where == part]
             yield from (Attention(part, layer, *found) for layer, found in enumerate(layers))
 

@@ -186,14 +186,9 @@ def _rows(translator: Translator, pairs: Sequence[Pair]) -> tuple[list[tuple[lis
 
 def _batches(translator: Translator, rows: Sequence[tuple[list[int], list[int]]]) -> list[Batch]:
     """Of like lengths, as large as in training, on the model's device."""
-    encoded = EncodedPairs(_side([source for source, _ in rows]), _side([target for _, target in rows]))
+    encoded = EncodedPairs(Side.of_rows([source for source, _ in rows]), Side.of_rows([target for _, target in rows]))
     budget = min(translator.recipe.data.tokens_per_batch, MOST_LOGITS // len(translator.tokenizers.target))
     return [encoded.batch(batch).to(translator.device) for batch in epoch_batches(encoded, budget, seed=0, epoch=0)]
-
-
-def _side(rows: Sequence[Sequence[int]]) -> Side:
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    return Side.of(torch.tensor([id for row in rows for id in row], dtype=torch.int64), lengths)
 
 
 def _losses(

@@ -50,8 +50,8 @@ def publish(run: Path, translator: Translator, progress: Progress, validate: Val
     report.save_report(run, events, translator, validate.pairs, chosen.answers)
     files = {"recipe.toml": recipe.to_toml().encode(), **translator.tokenizers.files()}
     if place := _place(model, recipe.training.guide, validate.encoded):
-        write_file(run / ALIGNMENT, place.to_json())
         files[ALIGNMENT] = place.to_json()
+        write_file(run / ALIGNMENT, files[ALIGNMENT])
     write_file(run / "README.md", model_card(run.name, translator, events).encode())
     seal(run, [*files, "model.safetensors", "README.md", NAME, MACHINE, CURVE, report.NAME])
 

@@ -138,7 +138,7 @@ def _fault(row: _Row, most_source: int, most_target: int) -> str:
 
 
 def _scored(translator: Translator, rows: Sequence[_Row], batch_size: int) -> Iterator[ForcedScore]:
-    encoded = EncodedPairs(_side([row.source for row in rows]), _side([row.target for row in rows]))
+    encoded = EncodedPairs(Side.of_rows([row.source for row in rows]), Side.of_rows([row.target for row in rows]))
     budget = min(translator.recipe.data.tokens_per_batch, MOST_LOGITS // len(translator.tokenizers.target))
     found: dict[int, list[float]] = {}
     for batch in epoch_batches(encoded, budget, seed=0, epoch=0):
@@ -147,11 +147,6 @@ def _scored(translator: Translator, rows: Sequence[_Row], batch_size: int) -> It
             found |= dict(zip(places.tolist(), _values(translator, encoded.batch(places)), strict=True))
     for place, row in enumerate(rows):
         yield _score(translator, row, found[place])
-
-
-def _side(rows: Sequence[Sequence[int]]) -> Side:
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    return Side.of(torch.tensor([id for row in rows for id in row], dtype=torch.int64), lengths)
 
 
 def _values(translator: Translator, batch: Batch) -> list[list[float]]:
