@@ -19,13 +19,15 @@ class Training(Section):
         "(results then depend on the machine)",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of weights, order and dropout")
-    optimiser: Literal["adam", "adamw"] = Field("adamw", description="adam: no weight decay")
+    optimiser: Literal["adam", "adamw", "muon"] = Field(
+        "adamw", description="adam: no weight decay; muon: for matrices, adamw for the rest"
+    )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="the highest of the schedule")
     schedule: Literal["inverse_sqrt", "linear", "cosine", "constant"] = Field("cosine", description="after the warm-up")
     warmup: Annotated[int, Field(ge=0, le=10**9)] = Field(description="steps from 0 to the learning rate")
     beta1: Share = Field(0.9, description="of Adam")
     beta2: Share = Field(0.98, description="of Adam")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW, for matrices only")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of adamw and muon, for matrices only")
     label_smoothing: Share = Field(0.1, description="share of the probability spread over the vocabulary")
     guide: Annotated[float, Field(ge=0, le=100)] = Field(
         0.0, description="weight of a second loss: an attention to the source is to follow data.alignments"

@@ -5,7 +5,7 @@ torch.optim is imported when one is made: importing it costs seconds that transl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from regard.config import Training
 from regard.errors import ModelFolderError
+from regard.models.interface import ReadoutDecoder
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -28,18 +29,61 @@ def adam(model: nn.Module, training: Training) -> Optimizer:
 
 def adamw(model: nn.Module, training: Training) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019), fused; matrices decay, biases and norms do not."""
+    return _adamw(model.parameters(), training)
+
+
+def _adamw(parameters: Iterable[nn.Parameter], training: Training) -> Optimizer:
     from torch.optim import AdamW
 
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
+    given = list(parameters)
+    matrices = [p for p in given if p.dim() > 1]
+    others = [p for p in given if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
     betas = (training.beta1, training.beta2)
     return AdamW(groups, lr=training.learning_rate, betas=betas, eps=1e-9, fused=True)
 
 
+def muon(model: nn.Module, training: Training) -> Optimizer:
+    """Muon (Jordan et al. 2024) for the matrices between layers; AdamW for the others: embeddings, output, biases,
+    norms. Its steps are as long as Adam's (Liu et al. 2025, section 2.2), so one learning rate serves both.
+    """
+    from torch.optim import Muon
+
+    chosen = {id(p) for p in hidden_matrices(model)}
+    matrices, others = ([p for p in model.parameters() if (id(p) in chosen) == hidden] for hidden in (True, False))
+    rate, decay = training.learning_rate, training.weight_decay
+    first = Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    return _both(first, _adamw(others, training))
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of linear layers and of recurrent cells, but for those with a row a token: the output's."""
+    layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.RNNBase))]
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables |= {id(module.output.weight) for module in model.modules() if isinstance(module, ReadoutDecoder)}
+    return [p for layer in layers for p in layer.parameters(recurse=False) if p.dim() == 2 and id(p) not in tables]
+
+
+def _both(first: Optimizer, second: Optimizer) -> Optimizer:
+    """Two optimisers of different parameters as one."""
+    from torch.optim import Optimizer
+
+    class Both(Optimizer):
+        def __init__(self) -> None:
+            super().__init__([*first.param_groups, *second.param_groups], {})
+            first.state = second.state = self.state
+
+        def step(self, closure: None = None) -> None:
+            first.step()
+            second.step()
+
+    return Both()
+
+
 OPTIMISERS: dict[str, Callable[[nn.Module, Training], Optimizer]] = {
     "adam": adam,
     "adamw": adamw,
+    "muon": muon,
 }
 
 
