@@ -197,8 +197,22 @@ def test_the_list_of_settings_says_what_is_chosen() -> None:
     assert set(CHOSEN) <= listed
 
 
+def test_rare_characters_that_are_made_of_parts_are_taken_apart() -> None:
+    def unicode(texts: list[str], **given: object) -> str:
+        pairs = [Pair(text, "a b", line) for line, text in enumerate(texts, 1)]
+        return choose(survey(pairs), {"tokenizer": given} if given else {})[0].tokenizer.source.unicode
+
+    syllables = [chr(code) for code in range(0xAC00, 0xAC00 + 600)]  # Hangul
+    assert unicode(syllables) == "NFD"
+    assert unicode(syllables, source={"unicode": "NFC"}) == "NFC"
+    assert unicode(syllables, source={"kind": "words"}) == "NFC"
+    assert unicode(syllables, joint=True) == "NFC"  # or answers would be in parts too
+    assert unicode(syllables[:5] * 200) == "NFC"  # each stands there often
+    assert unicode([chr(code) for code in range(0x4E00, 0x4E00 + 600)]) == "NFC"  # Han has no parts
+
+
 def test_the_longest_answer_fits() -> None:
-    side = SideSurvey(5.0, 1.0, 5, 5, False)
+    side = SideSurvey(5.0, 1.0, 5, 5, 5, False)
     made = look("phones", 2)
     stretched = Survey(2, side, side, 1.0, (made.word_lengths[0], made.character_lengths[1]), made.word_lengths)
     recipe, _ = choose(stretched, {})

@@ -65,6 +65,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 }
 SHORT = 40.0  # mean tokens of source and target together
 FEW = 20  # pairs
+RARE = 100  # times that a character stands in a corpus
 
 
 def _tokenizers(survey: Survey, settings: Settings) -> Settings:
@@ -75,7 +76,18 @@ def _tokenizers(survey: Survey, settings: Settings) -> Settings:
     )
     joint = given.get("joint", source == target == "bpe" and survey.shared_characters > 0.7)
     sides = {"source": _side(survey, source), "target": _side(survey, source if joint else target)}
+    if source == "characters" and not joint and _is_composed(survey.source, survey.pairs):
+        sides["source"]["unicode"] = "NFD"
     return {"tokenizer": {**sides, "joint": joint}}
+
+
+def _is_composed(side: SideSurvey, pairs: int) -> bool:
+    """Whether characters are made of far fewer parts, and too rare to learn one by one: Hangul in a small corpus.
+
+    An answer would have to be put together again, so this is for sources alone.
+    """
+    times = side.characters * pairs / max(1, side.distinct_characters)
+    return side.distinct_characters >= 2 * side.distinct_parts and times < RARE
 
 
 def _kind(survey: Survey, side: SideSurvey) -> str:
@@ -191,6 +203,7 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
         *_about_the_decoder(recipe),
         ("tokenizer.source.kind", f"{_describe(source)}, {pairs}"),
         ("tokenizer.target.kind", f"{_describe(target)}, {pairs}"),
+        *_about_the_source(recipe, source),
         ("tokenizer.joint", f"{survey.shared_characters:.0%} of the characters are shared"),
         ("model.layers", pairs),
         ("model.size", pairs),
@@ -204,6 +217,13 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
     ]
     chosen = recipe.model_dump()
     return [Reason(key, toml_value(_read(chosen, key)), _why(settings, key, why)) for key, why in found]
+
+
+def _about_the_source(recipe: Recipe, source: SideSurvey) -> list[tuple[str, str]]:
+    if recipe.tokenizer.source.unicode != "NFD":
+        return []
+    made = f"{source.distinct_characters:,} characters, most of them rare, are made of {source.distinct_parts:,} parts"
+    return [("tokenizer.source.unicode", made)]
 
 
 def _about_the_decoder(recipe: Recipe) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.training.journal import Journal
 from regard.training.loss import cross_entropy
-from regard.training.optimiser import OPTIMISERS, restore_optimiser
+from regard.training.optimiser import OPTIMISERS, hidden_matrices, restore_optimiser
 from regard.training.schedule import SCHEDULES, rate_factor
 from regard.training.step import Stepper
 
@@ -148,6 +148,26 @@ def test_adamw_decays_matrices_alone() -> None:
         (0.5, True),
         (0.0, False),
     }
+
+
+def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adamw() -> None:
+    net, settings = model(), training(optimiser="muon", weight_decay=0.0)
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    hidden = {names[id(parameter)] for parameter in hidden_matrices(net)}
+    matrices = {name for name, parameter in net.named_parameters() if parameter.dim() == 2}
+    assert matrices - hidden == {name for name in matrices if "embed" in name or name == "decoder.output.weight"}
+    optimiser = OPTIMISERS["muon"](net, settings)
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    for parameter in net.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimiser.step()
+    for name, parameter in net.named_parameters():
+        moved = before[name] - parameter.detach()
+        if name in hidden:  # all directions at once, none longer than the others by much: Jordan et al. 2024
+            lengths = torch.linalg.svdvals(moved) / (0.2 * max(moved.shape) ** 0.5 * settings.learning_rate)
+            assert 0.5 < float(lengths.min()) <= float(lengths.max()) < 1.5, name
+        else:  # the first step of Adam is as long as the learning rate, everywhere
+            assert torch.allclose(moved.abs(), torch.full_like(moved, settings.learning_rate), rtol=1e-4), name
 
 
 def test_the_journal_rewinds_and_passes_over_half_a_line(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
     "copies, accumulated": {"training": {"accumulate": 2}},
     "shares, averaged": {"training": {"shard": True, "ema": 0.5}},
+    "shares, muon": {"training": {"optimiser": "muon", "shard": True}},
 }
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from unicodedata import normalize
 
 from regard.text.pairs import Pair, is_blank
 
@@ -20,6 +21,7 @@ class SideSurvey:
     characters: float
     words: float
     distinct_characters: int
+    distinct_parts: int  # characters after canonical decomposition (Unicode NFD): letters and marks, jamo
     distinct_words: int
     are_symbols: bool  # few distinct words, each often: phones, digits, commands
 
@@ -78,4 +80,5 @@ class _Side:
         often = sum(self.word_lengths) >= 8 * len(self.words)
         are_symbols = mean_words >= 1.5 and len(self.words) <= 1000 and often
         mean_characters = sum(self.character_lengths) / lines
-        return SideSurvey(mean_characters, mean_words, len(self.characters), len(self.words), are_symbols)
+        parts = {part for character in self.characters for part in normalize("NFD", character)}
+        return SideSurvey(mean_characters, mean_words, len(self.characters), len(parts), len(self.words), are_symbols)

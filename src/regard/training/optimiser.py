@@ -6,7 +6,7 @@ torch.optim is imported when one is made: importing it costs seconds that transl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ def _both(first: Optimizer, second: Optimizer) -> Optimizer:
             super().__init__([*first.param_groups, *second.param_groups], {})
             first.state = second.state = self.state
 
-        def step(self, closure: None = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             first.step()
             second.step()
 

@@ -1,0 +1,155 @@
+"""Trains on a data set with published results, and scores it: everything in benchmarks/results/ was made by this.
+
+    python benchmarks/learn.py SET FOLDER RUNS              # SET: a name in benchmarks/sets/__init__.py
+    python benchmarks/learn.py SET FOLDER RUNS --seeds 1 2 3 --parts fre hun --at-once 2
+    python benchmarks/learn.py SET FOLDER RUNS --seeds 1 2 3 --test --together
+    python benchmarks/learn.py SET FOLDER RUNS --defaults   # what `regard train` chooses by itself
+    python benchmarks/learn.py table                        # what was measured, as benchmarks/results/README.md has it
+
+FOLDER holds the files of the data set, as its file in benchmarks/sets/ says; nothing is fetched. RUNS keeps the runs:
+stopped and repeated, the command goes on with them, and does not repeat what is done. Without --test only development
+data are looked at. The settings are those of benchmarks/results/recipes/SET.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sets import SETS
+from sets.part import Part, Split
+from sets.table import tables
+
+from regard.training.journal import Journal
+
+RESULTS = Path(__file__).parent / "results"
+KEPT = ("recipe", "start", "checkpoint", "end")  # events of a log
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("set", choices=list(SETS))
+    parser.add_argument("data", type=Path, help="the folder with the files of the data set")
+    parser.add_argument("runs", type=Path, help="a folder for runs")
+    parser.add_argument("--parts", nargs="+", help="languages and the like; all if not given")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--defaults", action="store_true", help="no recipe: what `regard train` chooses")
+    parser.add_argument("--test", action="store_true", help="score the test set too: once, when the recipe is final")
+    parser.add_argument("--together", action="store_true", help="score the models of all seeds as an ensemble as well")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings side by side, the processors shared out")
+    parser.add_argument("--record", type=Path, default=RESULTS, help="where results and logs are written")
+    return parser.parse_args(arguments)
+
+
+class Measuring:
+    """One data set with one way of choosing settings: runs, their numbers, and the file these are kept in."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked, self.set = asked, SETS[asked.set]
+        self.settings = "default" if asked.defaults else "best"
+        self.runs = asked.runs / asked.set / self.settings
+        self.file = asked.record / f"{asked.set}.json"
+        self.recipe = RESULTS / "recipes" / f"{asked.set}.toml"
+
+    def parts(self) -> list[Part]:
+        """Those asked for."""
+        found = self.set.prepare(self.asked.data, self.asked.runs / self.asked.set / "pairs")
+        wanted = self.asked.parts or [part.name for part in found]
+        if unknown := set(wanted) - {part.name for part in found}:
+            raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in found)}")
+        return [part for part in found if part.name in wanted]
+
+    def run(self, part: Part, seed: int) -> Path:
+        """The folder of a training."""
+        return self.runs / f"{part.name or self.asked.set}-{seed}"
+
+    def train(self, part: Part, seed: int) -> None:
+        """A new run, or the rest of one that was stopped; nothing for one that is done."""
+        run = self.run(part, seed)
+        if (run / "MANIFEST.json").exists():
+            return
+        command: list[str | Path] = [sys.executable, "-m", "regard", "train"]
+        if (run / "recipe.toml").exists():
+            command += ["--resume", run]
+        else:
+            valid = [word for file in part.dev for word in ("--valid", file)]
+            recipe = [] if self.asked.defaults else ["--config", self.recipe]
+            settings = () if self.asked.defaults else part.settings
+            chosen = [word for each in (*settings, f"training.seed={seed}") for word in ("--set", each)]
+            command += [*part.train, *valid, *recipe, *chosen, "--out", run]
+        run.parent.mkdir(parents=True, exist_ok=True)
+        threads = max(1, (os.cpu_count() or 1) // self.asked.at_once)
+        with run.with_suffix(".log").open("a", encoding="utf-8") as log:
+            print(f"training {run}", flush=True)
+            subprocess.run(
+                command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+            )
+
+    def measure(self, part: Part, seeds: Sequence[int], split: Split) -> None:
+        """Scores and keeps the numbers, unless they are known."""
+        rows = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else []
+        key = {"settings": self.settings, "part": part.name, "seeds": list(seeds), "split": split}
+        if any(row.items() >= key.items() for row in rows):
+            return
+        numbers = self.set.measure([self.run(part, seed) for seed in seeds], part, split)
+        print(f"{self.settings} {part.name} seeds {seeds} {split}: {numbers}", flush=True)
+        rows.append({**key, **numbers, **self._facts(part, seeds)})
+        self.file.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+
+    def _facts(self, part: Part, seeds: Sequence[int]) -> dict[str, float]:
+        events = [self._events(part, seed) for seed in seeds]
+        parameters = sum(event["parameters"] for each in events for event in each if event["event"] == "start")
+        ends = [event for each in events for event in each if event["event"] == "end"]
+        return {
+            "parameters": parameters,
+            "steps": max(end["step"] for end in ends),
+            "minutes": round(sum(end["seconds"] for end in ends) / 60, 1),
+        }
+
+    def _events(self, part: Part, seed: int) -> list[dict[str, Any]]:
+        return list(Journal(self.run(part, seed)).read())
+
+    def log(self, part: Part, seed: int) -> None:
+        """Keeps what a training did, without what it read."""
+        name = f"{self.asked.set}-{self.settings}-{self.run(part, seed).name}.jsonl"
+        kept = [event for event in self._events(part, seed) if event["event"] in KEPT]
+        path = self.asked.record / "logs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """The table, or a data set."""
+    if arguments == ["table"]:
+        print(tables(RESULTS))
+    else:
+        learn(parse(arguments))
+
+
+def learn(asked: argparse.Namespace) -> None:
+    """Trains what is not trained, scores what is not scored."""
+    measuring = Measuring(asked)
+    pairs = list(itertools.product(measuring.parts(), asked.seeds))
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        list(pool.map(lambda each: measuring.train(*each), pairs))
+    groups = [(part, [seed]) for part, seed in pairs]
+    if asked.together and len(asked.seeds) > 1:
+        groups += [(part, asked.seeds) for part in measuring.parts()]
+    for part, seeds in groups:
+        for split in ("dev", "test") if asked.test else ("dev",):
+            measuring.measure(part, seeds, split)
+    for part, seed in pairs:
+        measuring.log(part, seed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,37 @@
+"""English letters to phones without stress, the split of the papers; FOLDER holds cmudict-0.7b.{train-dev-20-21,...}.
+
+Development words that also stand in the training part are dropped (721). Published: one answer a distinct word, right
+if equal to any of its pronunciations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from regard.text.lines import read_lines
+from sets.part import DataSet, Part, error_rates, write_pairs
+
+PUBLISHED = {
+    "": "Transformer 4+4: WER 22.1, PER 5.23; Transformer 3 layers d256: WER 20.6; "
+    "LSTM with attention, ensemble: 20.24, 4.69; distilled ensemble with more data: 19.88, 4.60"
+}
+
+
+def prepare(data: Path, folder: Path) -> list[Part]:
+    """One part."""
+    train = list(_pairs(data / "cmudict-0.7b.train-dev-20-21"))
+    known = {word for word, _ in train}
+    dev = [pair for pair in _pairs(data / "cmudict-0.7b.train-dev-1-21") if pair[0] not in known]
+    splits = {"train": train, "dev": dev, "test": list(_pairs(data / "cmudict-0.7b.test"))}
+    files = {name: (write_pairs(folder / f"{name}.tsv", pairs),) for name, pairs in splits.items()}
+    return [Part("", files["train"], files["dev"], files["test"])]
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    for line in read_lines(path):
+        word, _, phones = line.partition("  ")
+        yield word, phones.strip()
+
+
+SET = DataSet(prepare, error_rates, "wer", PUBLISHED)

@@ -1,0 +1,47 @@
+"""Letters to phones in ten languages, 3,600 / 450 / 450 words each: SIGMORPHON 2020, task 1.
+
+FOLDER holds fre_train.tsv, fre_dev.tsv, fre_test.tsv, ... Two more parts of each language, `fre-100` and `fre-500`,
+have so many of its training words, drawn at random (which ones the published curve had is not known).
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from regard.text.lines import read_lines
+from sets.part import DataSet, Part, error_rates
+
+LANGUAGES = ("arm", "bul", "fre", "geo", "gre", "hin", "hun", "ice", "kor", "lit")
+PUBLISHED = {  # WER: LSTM, Transformer, one Transformer with fixed settings
+    "arm": "14.67, 14.22, 14.89",
+    "bul": "31.11, 34.00, 30.22",
+    "fre": "6.22, 6.89, 6.00",
+    "geo": "26.44, 28.00, 27.78",
+    "gre": "18.89, 18.89, 16.67",
+    "hin": "6.67, 9.56, 9.56",
+    "hun": "5.33, 5.33, 4.67",
+    "ice": "10.00, 10.22, 9.56",
+    "kor": "46.89, 43.78, 46.22",
+    "lit": "19.11, 20.67, 21.78",
+    "mean": "18.53, 19.16, 18.74",
+}
+FEWER = (100, 500)
+
+
+def prepare(data: Path, folder: Path) -> list[Part]:
+    """A part a language, and those with fewer words."""
+    found = []
+    for language in LANGUAGES:
+        train, dev, test = (data / f"{language}_{split}.tsv" for split in ("train", "dev", "test"))
+        found.append(Part(language, (train,), (dev,), (test,)))
+        for count in FEWER:
+            few = folder / f"{language}-{count}.tsv"
+            few.parent.mkdir(parents=True, exist_ok=True)
+            drawn = random.Random(count).sample(list(read_lines(train)), count)
+            few.write_text("".join(line + "\n" for line in drawn), encoding="utf-8", newline="\n")
+            found.append(Part(few.stem, (few,), (dev,), (test,)))
+    return found
+
+
+SET = DataSet(prepare, error_rates, "wer", PUBLISHED)

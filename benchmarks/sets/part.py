@@ -1,0 +1,72 @@
+"""What a data set is to the runner: parts, each with files of pairs, and how a model of it is measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["dev", "test"]
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A training and what belongs to it: a language, a direction. A split is a file of pairs or two parallel files."""
+
+    name: str
+    train: tuple[Path, ...]
+    dev: tuple[Path, ...]
+    test: tuple[Path, ...]
+    settings: tuple[str, ...] = ()  # that its form of the data asks for, whatever the recipe
+
+    def files(self, split: Split) -> tuple[Path, ...]:
+        """The files of a split."""
+        return self.dev if split == "dev" else self.test
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`prepare(data, folder)` writes the files of all parts to a folder; `measure(models, part, split)` scores an
+    ensemble of models, or one, with beam 5. `best` names the number that runs are compared by; `published` are others'
+    numbers by part.
+    """
+
+    prepare: Callable[[Path, Path], list[Part]]
+    measure: Callable[[Sequence[Path], Part, Split], Numbers]
+    best: str
+    published: Mapping[str, str] = field(default_factory=dict)
+
+
+def regard(*arguments: str | Path) -> str:
+    """Runs a command in a process of its own; returns its standard output."""
+    command = [sys.executable, "-m", "regard", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
+    """A file of pairs, a tab between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8", newline="\n")
+    return path
+
+
+def error_rates(models: Sequence[Path], part: Part, split: Split) -> Numbers:
+    """WER and PER: one answer a distinct source, against its nearest reference; and by line, against that line's."""
+    values = json.loads(regard("score", *together(models), *part.files(split), "--beam", "5", "--json"))
+    return {name: values[name] for name in ("wer", "per", "wer_per_line", "per_per_line")}
+
+
+def answers(models: Sequence[Path], sources: Path, *options: str) -> list[str]:
+    """What `regard translate` prints, line by line."""
+    return regard("translate", *together(models, sources), "--beam", "5", *options).removesuffix("\n").split("\n")
+
+
+def together(models: Sequence[Path], *arguments: Path) -> list[str | Path]:
+    """A model and the others of its ensemble, as commands take them."""
+    first, *others = models
+    return [first, *arguments, *(word for other in others for word in ("--with", other))]
