@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from regard.errors import ModelFolderError
-from regard.models.weights import load_weights, not_finite, read_weights, save_weights, tied_names
+from regard.models.weights import halved, is_halved, load_weights, not_finite, read_weights, save_weights, tied_names
 
 
 class Small(nn.Module):
@@ -223,3 +224,69 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     content = save_weights(Small())
     for length in range(0, len(content), 7):
         assert "found a fault" in faults_of(Small(), write(tmp_path / "file", content[:length]))[0]
+
+
+class Plain(nn.Module):
+    """A tied pair, a buffer of integers, an empty tensor; all that floats is float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(3, 7, bias=False)
+        self.embed = nn.Embedding(7, 3)
+        self.out.weight = self.embed.weight
+        self.scale = nn.Parameter(torch.tensor([1.0, 65_504.0, -(2.0**-24), 1e-9, 0.1]))
+        self.register_buffer("steps", torch.arange(2**40, 2**40 + 3))
+        self.register_buffer("empty", torch.empty(0, 4))
+
+
+def as_half(value: float) -> float:
+    """Through Python's own 16 bits."""
+    return float(struct.unpack("<e", struct.pack("<e", value))[0])
+
+
+def test_halves_are_the_nearest_and_come_back_as_float32(tmp_path: Path) -> None:
+    model, loaded = Plain(), Plain()
+    path = write(tmp_path / "file", save_weights(halved(model.state_dict())))
+    assert is_halved(path)
+    assert not is_halved(write(tmp_path / "whole", save_weights(model)))
+    assert tied_names(halved(model.state_dict())) == {"out.weight": "embed.weight"}
+    load_weights(loaded, path)
+    assert loaded.scale.tolist() == [as_half(value) for value in model.scale.tolist()] != model.scale.tolist()
+    assert loaded.embed.weight.flatten().tolist() == [as_half(each) for each in model.embed.weight.flatten().tolist()]
+    assert loaded.out.weight is loaded.embed.weight
+    assert loaded.steps.tolist() == model.steps.tolist()
+    assert bits(loaded.state_dict())["scale"][0] == torch.float32
+    assert save_weights(halved(loaded.state_dict())) == path.read_bytes()  # what is halved stays as it is
+
+
+def test_a_file_is_all_float16_or_none_of_it(tmp_path: Path) -> None:
+    tensors = Plain().state_dict()
+    mixed = {**halved(tensors), "scale": tensors["scale"]}
+    path = write(tmp_path / "mixed", save_weights(mixed))
+    assert not is_halved(path)
+    shape = "wrong dtype: embed.weight: expected float32 [7, 3], found float16 [7, 3]"
+    assert shape in faults_of(Plain(), path)
+    steps = {**halved(tensors), "steps": torch.zeros(3, dtype=torch.float16)}
+    wrong = "wrong dtype: steps: expected int64 [3], found float16 [3]"
+    assert faults_of(Plain(), write(tmp_path / "steps", save_weights(steps)))[1:] == [wrong]
+    double = {name: one.double() if one.is_floating_point() else one for name, one in tensors.items()}
+    assert len(faults_of(Plain(), write(tmp_path / "double", save_weights(double)))) > 1
+    whole = {**halved(tensors), "scale": torch.ones(5, dtype=torch.int64)}
+    wrong = "wrong dtype: scale: expected float32 [5], found int64 [5]"
+    assert faults_of(Plain(), write(tmp_path / "integers", save_weights(whole)))[1:] == [wrong]
+    lost = {**halved(tensors), "scale": torch.full((5,), float("inf"), dtype=torch.float16)}
+    assert "not finite: scale" in faults_of(Plain(), write(tmp_path / "infinite", save_weights(lost)))[1]
+
+
+def test_what_float16_cannot_hold_is_named() -> None:
+    with pytest.raises(ModelFolderError, match=r"at most 65,504:\n  b holds 65520\n"):
+        halved({"a": torch.ones(2), "b": torch.tensor([1.0, -65_520.0]), "c": torch.tensor(65_519.0)})
+    with pytest.raises(ModelFolderError, match=r"wanted in float32, found float64 \[2\], bfloat16 \[1\]"):
+        halved({"a": torch.ones(2).double(), "b": torch.ones(1).bfloat16(), "c": torch.arange(2)})
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_whether_a_hostile_file_is_halved(tmp_path: Path, content: bytes) -> None:
+    """Told from the header, where that can be read; what is wrong with the rest, loading says."""
+    with suppress(ModelFolderError):
+        assert not is_halved(write(tmp_path / "model.safetensors", content))

@@ -20,6 +20,7 @@ from regard.cli.embed import embed
 from regard.cli.info import info
 from regard.cli.look import look
 from regard.cli.score import score
+from regard.cli.shrink import shrink
 from regard.cli.train import train
 from regard.cli.translate import translate
 from regard.cli.verify import verify
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "embed": embed,
     "info": info,
+    "shrink": shrink,
     "verify": verify,
 }
 

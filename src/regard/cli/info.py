@@ -40,11 +40,13 @@ def info(
         return
     from regard.engine import why_not
     from regard.look.summary import kernels
+    from regard.models.weights import is_halved
 
     reason = why_not(translator.model.decoder)
     facts = {
         "folder": str(run),
         "parameters": sum(parameter.numel() for parameter in translator.model.parameters()),
+        "weights": "float16, computed in float32" if is_halved(run / "model.safetensors") else "float32",
         "source_tokens": len(translator.tokenizers.source),
         "target_tokens": len(translator.tokenizers.target),
         **{f"score_{name}": kernel for name, kernel in kernels(translator.model).items()},

@@ -8,6 +8,7 @@ from pathlib import Path
 from regard.config import Recipe, build_recipe, parse_toml
 from regard.errors import ModelFolderError, RecipeError
 from regard.models import outline
+from regard.models.weights import is_halved
 from regard.text.tokenizer import Tokenizer
 
 
@@ -58,9 +59,10 @@ def check_size(recipe: Recipe, tokenizers: Tokenizers, folder: Path) -> None:
     """ModelFolderError, before anything is built, if the weights in the file cannot be those the recipe asks for."""
     drawn = outline(recipe.model, len(tokenizers.source), len(tokenizers.target))
     wanted = sum(parameter.nbytes for parameter in drawn.parameters())
+    halves = sum(min(parameter.nbytes, 2 * parameter.numel()) for parameter in drawn.parameters())
     path = folder / "model.safetensors"
     found = path.stat().st_size if path.exists() else 0
-    if found < wanted:
+    if found < wanted and not (found >= halves and is_halved(path)):
         raise ModelFolderError(
             f"the recipe asks for at least {wanted:,} bytes of weights, the file has {found:,}",
             where=str(path),

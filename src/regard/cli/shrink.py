@@ -1,0 +1,19 @@
+"""`regard shrink`: a model folder small enough to be handed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def shrink(
+    run: Annotated[Path, typer.Argument(help="A model folder, or a checkpoint of a run.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write what is needed to use a model to a new folder, its weights in 16 bits: half the size."""
+    from regard.translator.shrinking import shrink
+
+    sizes = shrink(run, out)
+    typer.echo(f"{out}: {sizes.folder:,} bytes; of these the weights take {sizes.after:,}, they took {sizes.before:,}")

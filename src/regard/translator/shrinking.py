@@ -1,0 +1,68 @@
+"""A model folder made small, to be handed on: what is needed to use the model, its weights in 16 bits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from regard.errors import ModelFolderError, UsageError
+from regard.folder import new_folder, write_new
+from regard.inside.choosing import NAME as ALIGNMENT
+from regard.models.weights import halved, save_weights
+from regard.translator.folders import Tokenizers
+from regard.translator.translator import Translator
+
+WEIGHTS, CARD = "model.safetensors", "README.md"
+NOTE = (
+    "The weights in this folder are float16, rounded by `regard shrink`; the files of the run that are not here stayed"
+)
+
+
+class Sizes(NamedTuple):
+    """Bytes: of the weights before and after, and of all files of the new folder but its manifest."""
+
+    before: int
+    after: int
+    folder: int
+
+
+def shrink(run: str | Path, out: Path) -> Sizes:
+    """Writes the model of the folder `run` to the new folder `out`, whole or not at all, its weights as float16.
+
+    There: recipe, tokenizers, weights, where alignments are read, the model card. ModelFolderError if `run` does not
+    load or float16 cannot hold a weight, UsageError if `out` exists, StorageError if it cannot be written.
+    """
+    if os.path.lexists(out):
+        raise UsageError(f"{out} exists, and is never written over", fix="delete it, or choose another folder")
+    run, translator = Path(run), Translator.load(run)
+    try:
+        weights = save_weights(halved(translator.model.state_dict()))
+    except ModelFolderError as error:
+        raise ModelFolderError(error.message, where=str(run / WEIGHTS), fix=error.fix) from None
+    contents = {WEIGHTS: weights, **_files(run)}
+
+    def write(folder: Path) -> None:
+        for name, content in contents.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_new(folder / name, content)
+
+    whole = sum(map(len, contents.values()))
+    new_folder(out, write, needed=whole)
+    return Sizes((run / WEIGHTS).stat().st_size, len(weights), whole)
+
+
+def _files(run: Path) -> dict[str, bytes]:
+    """What is copied: all that a translator reads beside the weights, and the card."""
+    files = {name: (run / name).read_bytes() for name in ("recipe.toml", *Tokenizers.names(run))}
+    if (run / ALIGNMENT).exists():
+        files[ALIGNMENT] = (run / ALIGNMENT).read_bytes()
+    if (run / CARD).exists():
+        files[CARD] = _card((run / CARD).read_text(encoding="utf-8")).encode()
+    return files
+
+
+def _card(text: str) -> str:
+    """Without the pictures, which stay with the run; with a note that says so."""
+    kept = [line for line in text.split("\n") if not line.startswith("![")]
+    return "\n".join(kept) if NOTE in text else "\n".join([*kept, f"{NOTE} there.", ""])
