@@ -1,0 +1,158 @@
+"""benchmarks/learn.py: its pairs are those of the data, a run is trained once and scored as asked, a table says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from regard.config import build_recipe, merge, parse_toml
+from regard.presets import choose
+from regard.text.pairs import Pair
+from regard.text.survey import survey
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+TINY = """[data]
+tokens_per_batch = 60
+[model]
+layers = 1
+size = 8
+heads = 2
+inner = 8
+dropout = 0.0
+[training]
+steps = 2
+checkpoint_every = 1
+[decoding]
+limit_factor = 1.0
+"""
+
+
+@pytest.fixture
+def learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    import learn
+
+    yield learn
+    for name in [name for name in sys.modules if name == "learn" or name.partition(".")[0] == "sets"]:
+        sys.modules.pop(name)
+
+
+def pairs(part: Any, which: str) -> list[tuple[str, ...]]:
+    [path] = getattr(part, which)
+    return [tuple(line.split("\t")) for line in path.read_text("utf-8").split("\n")[:-1]]
+
+
+def test_cmudict_drops_development_words_that_are_trained_on(learn: ModuleType, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cmudict-0.7b.train-dev-20-21").write_bytes(b"A  AH\r\nA  EY\r\nTO  T UW\r\n")
+    (data / "cmudict-0.7b.train-dev-1-21").write_bytes(b"A  AE\r\nTWO  T UW\r\n")
+    (data / "cmudict-0.7b.test").write_bytes(b"TOO  T UW\r\n")
+    [part] = learn.SETS["cmudict"].prepare(data, tmp_path / "out")
+    assert pairs(part, "train") == [("A", "AH"), ("A", "EY"), ("TO", "T UW")]
+    assert pairs(part, "dev") == [("TWO", "T UW")]
+    assert pairs(part, "test") == [("TOO", "T UW")]
+
+
+def test_inflection_spells_lemma_and_features(learn: ModuleType, tmp_path: Path) -> None:
+    for language in ("got", "hun", "ang"):
+        for name in (f"{language}_large.train", f"{language}.dev", f"{language}.gold"):
+            path = tmp_path / "data" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("ga u\tgau\tV;PST\n", encoding="utf-8")
+    parts = learn.SETS["inflection2022"].prepare(tmp_path / "data", tmp_path / "out")
+    assert [part.name for part in parts] == ["got", "hun", "ang"]
+    assert pairs(parts[0], "test") == [("g a ␣ u <V> <PST>", "g a u")]
+
+
+def test_scan_keeps_a_thousand_for_development(learn: ModuleType, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "test"):
+        lines = "".join(f"IN: walk {n} OUT: I_WALK I_{n}\n" for n in range(1200))
+        (data / f"tasks_{name}_simple.txt").write_text(lines, encoding="utf-8")
+    [part] = learn.SETS["scan"].prepare(data, tmp_path / "out")
+    train, dev = pairs(part, "train"), pairs(part, "dev")
+    assert (len(train), len(dev)) == (200, 1000)
+    assert {*train, *dev} == set(pairs(part, "test"))
+    assert ("walk 7", "I_WALK I_7") in {*train, *dev}
+
+
+def test_names_count_an_answer_among_the_first_n(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    from sets import names
+    from sets.part import Part
+
+    test = tmp_path / "test.tsv"
+    test.write_text("ann\tA N\njo\tY O\nann\tA N N\n", encoding="utf-8")
+    given = {"ann": ["X", "A N N", "A N"], "jo": ["J", "O", "Z"]}
+    seen = []
+
+    def answers(models: list[Path], sources: Path, *options: str) -> list[str]:
+        seen.append(options)
+        words = sources.read_text("utf-8").split("\n")[:-1]
+        return [json.dumps({"answers": [{"text": text} for text in given[word]]}) for word in words]
+
+    monkeypatch.setattr(names, "answers", answers)
+    found = names.measure([tmp_path], Part("x", (), (), (test,)), "test")
+    assert found == {"1-best": 0.0, "2-best": 50.0, "3-best": 50.0}
+    assert seen == [("--n-best", "3", "--json")]
+
+
+@pytest.mark.slow
+def test_a_part_is_trained_once_scored_alone_and_together(
+    learn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    words = "".join(f"{'ab'[n % 2] * (n % 3 + 1)}\t{' '.join('AB'[n % 2] * (n % 3 + 1))}\n" for n in range(520))
+    for language in ("arm", "bul", "fre", "geo", "gre", "hin", "hun", "ice", "kor", "lit"):
+        for split in ("train", "dev", "test"):
+            (data / f"{language}_{split}.tsv").write_text(words, encoding="utf-8")
+    record = tmp_path / "results"
+    (record / "recipes").mkdir(parents=True)
+    (record / "recipes" / "g2p2020.toml").write_text(TINY, encoding="utf-8")
+    monkeypatch.setattr(learn, "RESULTS", record)
+    arguments = ["g2p2020", str(data), str(tmp_path / "runs"), "--parts", "fre-100", "--seeds", "1", "2"]
+    arguments += ["--together", "--record", str(record), "--at-once", "2"]
+    learn.main(arguments)
+    rows = json.loads((record / "g2p2020.json").read_text("utf-8"))
+    assert [(row["part"], row["seeds"], row["split"]) for row in rows] == [
+        ("fre-100", [1], "dev"),
+        ("fre-100", [2], "dev"),
+        ("fre-100", [1, 2], "dev"),
+    ]
+    assert all(0 <= row["wer"] <= 100 and row["steps"] == 2 for row in rows)
+    assert rows[2]["parameters"] == 2 * rows[0]["parameters"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.suffix != ".tsv"}
+    capsys.readouterr()
+    learn.main([*arguments, "--test"])
+    rows = json.loads((record / "g2p2020.json").read_text("utf-8"))
+    assert [row["split"] for row in rows] == ["dev"] * 3 + ["test"] * 3
+    assert "training" not in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    logs = sorted(path.name for path in (record / "logs").iterdir())
+    assert logs == ["g2p2020-best-fre-100-1.jsonl", "g2p2020-best-fre-100-2.jsonl"]
+    learn.main(["table"])
+    told = capsys.readouterr().out
+    assert "| fre-100 | best | test | 2 |" in told
+    assert "| fre-100 | best | test | 2 together |" in told
+
+
+@pytest.mark.parametrize("recipe", sorted((RESULTS / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_can_be_built(recipe: Path) -> None:
+    given = parse_toml(recipe.read_text("utf-8"), str(recipe))
+    chosen, _ = choose(survey(Pair("abc", "d e f", n) for n in range(1, 30)), given)
+    assert build_recipe(merge(chosen.model_dump(), given)) == chosen
+
+
+def test_the_page_says_what_was_measured(learn: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    learn.main(["table"])
+    assert capsys.readouterr().out.strip() in (RESULTS / "README.md").read_text("utf-8")
