@@ -28,7 +28,7 @@ PACKAGE = ROOT / "src" / "regard"
 
 # Imports go down this list only; members of one group may import each other, but for the pairs of STRANGERS.
 GROUPS = [
-    {"errors", "config", "folder", "heap", "recipes", "device"},
+    {"errors", "config", "folder", "heap", "recipes", "ready", "device"},
     {"text"},
     {"data"},
     {"attention", "layers"},
@@ -54,7 +54,7 @@ STRANGERS = {  # what a part does not know although the list would let it
 }
 NEVER_TORCH = {"text", "metrics"}
 # no torch while these are imported
-TORCH_LATE = {"errors", "config", "folder", "recipes", "cli", "__main__", "__init__"} | NEVER_TORCH
+TORCH_LATE = {"errors", "config", "folder", "recipes", "ready", "cli", "__main__", "__init__"} | NEVER_TORCH
 LONGEST_FILE, LONGEST_FUNCTION, MEDIAN_FUNCTION, MOST_DEPENDENCIES = 400, 60, 12, 10
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 

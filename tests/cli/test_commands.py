@@ -114,7 +114,7 @@ def test_info_and_verify(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
         (["translate", "nowhere"], "nowhere"),
         (["score", "nowhere", "nofile.tsv"], "nofile.tsv"),
         (["verify", "nowhere"], "nowhere"),
-        (["info"], "name a model folder"),
+        (["info", "--layers"], "name a model folder"),
         (["check", "nowhere.tsv"], "nowhere.tsv"),
         (["nocommand"], "nocommand"),
         (["translate", "x", "--nooption"], "nooption"),

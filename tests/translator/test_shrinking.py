@@ -118,6 +118,16 @@ def test_what_is_copied(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again" / MANIFEST).read_bytes() == (tmp_path / "small" / MANIFEST).read_bytes()
 
 
+def test_a_card_of_ones_own(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "card.md").write_bytes(b"# mine\r\n\n![x](y.svg)\xff")
+    assert run(["shrink", str(folder), str(tmp_path / "small"), "--card", str(tmp_path / "card.md")]) == 0
+    assert (tmp_path / "small/README.md").read_bytes() == (tmp_path / "card.md").read_bytes()
+    verify(tmp_path / "small", required=["README.md"])
+    assert run(["shrink", str(folder), str(tmp_path / "other"), "--card", str(tmp_path / "nowhere.md")]) == 2
+    assert "nowhere.md: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_weight_that_is_too_large(tmp_path: Path) -> None:
     large = untrained()
     weight = next(each for each in large.model.parameters() if each.dim() == 2)

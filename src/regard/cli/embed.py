@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from regard.cli.models import Run
+
 if TYPE_CHECKING:
     from regard.translator import Encoded
 
 
 def embed(
-    run: Annotated[Path, typer.Argument(help="A model folder.")],
+    run: Run,
     file: Annotated[str, typer.Argument(help="A text file, a sentence a line (.gz, .zst too); - is stdin.")] = "-",
     states: Annotated[bool, typer.Option("--states", help="A vector for each symbol of a line as well.")] = False,
     near: Annotated[str | None, typer.Option(help="The symbols nearest to this one, in place of texts.")] = None,

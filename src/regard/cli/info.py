@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from regard.cli.models import HELP
+from regard.ready import first_sentence, model_folder, ready_models
 
 if TYPE_CHECKING:
     from regard.translator import Translator
 
 
 def info(
-    run: Annotated[Path | None, typer.Argument(help="A model folder.")] = None,
+    run: Annotated[Path | None, typer.Argument(help=HELP, parser=model_folder)] = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting there is, with its meaning.")
     ] = False,
@@ -24,14 +28,20 @@ def info(
     depth: Annotated[int, typer.Option(min=0, help="How deep --layers goes into the model.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of text.")] = False,
 ) -> None:
-    """Say what a model is: architecture, sizes, tokenizers, data, how it searches. Or list all settings."""
+    """Say what a model is: architecture, sizes, tokenizers, data, how it searches. Or list all settings.
+
+    Without RUN, the models that come with the package.
+    """
     from regard.errors import UsageError
 
     if settings:
         _list_settings(as_json)
         return
     if run is None:
-        raise UsageError("name a model folder, or ask for --settings")
+        if layers or not (models := ready_models()):
+            raise UsageError("name a model folder, or ask for --settings")
+        _list_models(models, as_json)
+        return
     from regard.translator import Translator
 
     translator = Translator.load(run)
@@ -58,6 +68,16 @@ def info(
     for key, value in facts.items():
         typer.echo(f"{key.replace('_', ' '):16} {f'{value:,}' if isinstance(value, int) else value}")
     typer.echo("\n" + translator.recipe.to_toml())
+
+
+def _list_models(models: Mapping[str, Path], as_json: bool) -> None:
+    about = {name: first_sentence(folder) for name, folder in models.items()}
+    if as_json:
+        typer.echo(json.dumps({name: {"folder": str(models[name]), "about": about[name]} for name in models}))
+        return
+    width = max(map(len, models))
+    for name, sentence in about.items():
+        typer.echo(f"{name:{width}}  {sentence}".rstrip())
 
 
 def _list_layers(translator: Translator, length: int, depth: int, as_json: bool) -> None:

@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
+from regard.cli.models import Run
+from regard.ready import model_folder
+
 
 def look(
-    run: Annotated[Path, typer.Argument(help="A model folder, or a checkpoint of a run.")],
+    run: Run,
     text: Annotated[str | None, typer.Argument(help="What the model is given; - reads a line of stdin.")] = None,
     other: Annotated[str | None, typer.Argument(help="Another text, to stand beside the first.")] = None,
     target: Annotated[
         str | None, typer.Option(help="An answer to stand beside the model's own: what does it think of this one?")
     ] = None,
     beside: Annotated[
-        Path | None, typer.Option(help="Another model, or a checkpoint, to stand beside the first.")
+        Path | None,
+        typer.Option(help="Another model, or a checkpoint, to stand beside the first.", parser=model_folder),
     ] = None,
     without: Annotated[
         list[str] | None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from regard.cli.models import Mates, Run
 
 if TYPE_CHECKING:
     from regard.metrics.scoring import Score
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    run: Annotated[Path, typer.Argument(help="A model folder.")],
+    run: Run,
     pairs: Annotated[list[str], typer.Argument(help="The test pairs: one file, or two parallel files.")],
     forced: Annotated[
         bool, typer.Option("--forced", help="Score the targets given: log-probability and perplexity, no search.")
@@ -29,9 +30,7 @@ def score(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any decoding.KEY=VALUE; `regard info --settings` lists them.")
     ] = None,
-    mates: Annotated[
-        list[Path] | None, typer.Option("--with", help="Another model of an ensemble; may be repeated.")
-    ] = None,
+    mates: Mates = None,
     weights: Annotated[str | None, typer.Option(help="Of an ensemble, one a model: 2,1,1.")] = None,
     without: Annotated[
         list[str] | None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from regard import __version__
+from regard.cli.models import Mates, Run
 
 if TYPE_CHECKING:
     from regard.cli.asking import Asking
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def translate(
-    run: Annotated[Path, typer.Argument(help="A model folder.")],
+    run: Run,
     file: Annotated[str, typer.Argument(help="A text file, a sentence a line (.gz, .zst too); - is stdin.")] = "-",
     beam: Annotated[int | None, typer.Option(help="Hypotheses kept; 1 is greedy [default: the recipe's].")] = None,
     n_best: Annotated[int | None, typer.Option(help="Answers a line, as SCORE TAB ANSWER lines, best first.")] = None,
@@ -36,9 +37,7 @@ def translate(
     alternatives: Annotated[
         int | None, typer.Option(help="What else could follow the prefix: this many answers, each greedy from there.")
     ] = None,
-    mates: Annotated[
-        list[Path] | None, typer.Option("--with", help="Another model of an ensemble; may be repeated.")
-    ] = None,
+    mates: Mates = None,
     weights: Annotated[str | None, typer.Option(help="Of an ensemble, one a model: 2,1,1.")] = None,
     average: Annotated[str, typer.Option(help="An ensemble's: probabilities or log_probabilities.")] = "probabilities",
     prefix: Annotated[str, typer.Option(help="How every answer begins.")] = "",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from regard.cli.models import Run
 
-def verify(run: Annotated[Path, typer.Argument(help="A model folder or a checkpoint.")]) -> None:
+
+def verify(run: Run) -> None:
     """Check size and SHA-256 of every file of a model folder, and that the weights fit the recipe."""
     from regard.translator import Translator
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from regard.config import Recipe, build_recipe, parse_toml
 from regard.errors import ModelFolderError, RecipeError
+from regard.folder import MANIFEST, verify
 from regard.models import outline
 from regard.models.weights import is_halved
+from regard.ready import model_folder, names_like, ready_models
 from regard.text.tokenizer import Tokenizer
 
 
@@ -53,6 +55,28 @@ def read_recipe(folder: Path) -> Recipe:
     except RecipeError as error:
         fix = error.fix or "if it names a part of your own, add that before the model is loaded: regard.add_part"
         raise RecipeError(error.message, where=str(path), fix=fix) from None
+
+
+def verified(run: str | Path) -> Path:
+    """The model folder that is meant (see `regard.ready`), when every file of it is as it was written.
+
+    ModelFolderError says what is not, and where there is no such folder, which models come with the package.
+    """
+    folder = model_folder(run)
+    try:
+        verify(folder, required=("recipe.toml", "model.safetensors", *Tokenizers.names(folder)))
+    except ModelFolderError as error:
+        fix = error.fix if (folder / MANIFEST).exists() else "; ".join([error.fix, *_ready(folder)])
+        raise ModelFolderError(error.message, where=error.where, fix=fix) from None
+    return folder
+
+
+def _ready(folder: Path) -> list[str]:
+    """What comes with the package, for who named a folder that is none."""
+    if folder.is_dir() and folder.name in ready_models():
+        return [f"the model of that name that comes with the package is {ready_models()[folder.name]}"]
+    names = ", ".join(names_like(folder.name))
+    return [f"models that come with the package: {names}"] if names else []
 
 
 def check_size(recipe: Recipe, tokenizers: Tokenizers, folder: Path) -> None:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from regard.errors import ModelFolderError, UsageError
+from regard.errors import DataError, ModelFolderError, UsageError
 from regard.folder import new_folder, write_new
 from regard.inside.choosing import NAME as ALIGNMENT
 from regard.models.weights import halved, save_weights
+from regard.ready import model_folder
 from regard.translator.folders import Tokenizers
 from regard.translator.translator import Translator
 
@@ -27,20 +28,21 @@ class Sizes(NamedTuple):
     folder: int
 
 
-def shrink(run: str | Path, out: Path) -> Sizes:
+def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
     """Writes the model of the folder `run` to the new folder `out`, whole or not at all, its weights as float16.
 
-    There: recipe, tokenizers, weights, where alignments are read, the model card. ModelFolderError if `run` does not
-    load or float16 cannot hold a weight, UsageError if `out` exists, StorageError if it cannot be written.
+    There: recipe, tokenizers, weights, where alignments are read, and as README.md the file `card`, None: the run's,
+    without its pictures. ModelFolderError if `run` does not load or float16 cannot hold a weight, UsageError if `out`
+    exists, DataError for a card that cannot be read, StorageError if the folder cannot be written.
     """
     if os.path.lexists(out):
         raise UsageError(f"{out} exists, and is never written over", fix="delete it, or choose another folder")
-    run, translator = Path(run), Translator.load(run)
+    run, translator = model_folder(run), Translator.load(run)
     try:
         weights = save_weights(halved(translator.model.state_dict()))
     except ModelFolderError as error:
         raise ModelFolderError(error.message, where=str(run / WEIGHTS), fix=error.fix) from None
-    contents = {WEIGHTS: weights, **_files(run)}
+    contents = {WEIGHTS: weights, **_files(run), **({CARD: _read(card)} if card else {})}
 
     def write(folder: Path) -> None:
         for name, content in contents.items():
@@ -60,6 +62,14 @@ def _files(run: Path) -> dict[str, bytes]:
     if (run / CARD).exists():
         files[CARD] = _card((run / CARD).read_text(encoding="utf-8")).encode()
     return files
+
+
+def _read(card: Path) -> bytes:
+    try:
+        return card.read_bytes()
+    except OSError as error:
+        fix = "name a text file, which becomes README.md"
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(card), fix=fix) from None
 
 
 def _card(text: str) -> str:

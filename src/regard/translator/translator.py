@@ -20,7 +20,6 @@ from regard.decoding.interface import Found, Hypothesis, Vocabulary
 from regard.decoding.trace import Trace
 from regard.device import full_float32
 from regard.errors import DataError, ModelFolderError, RecipeError, UsageError
-from regard.folder import verify
 from regard.inside.choosing import Chosen
 from regard.inside.result import Look
 from regard.models import build
@@ -29,7 +28,7 @@ from regard.models.weights import load_weights
 from regard.text.pairs import Pair, is_blank
 from regard.text.tokenizer import BOS, EOS, PAD, UNK
 from regard.translator.conditions import Asked, asked, check_prefix, conditions, limit, strategy
-from regard.translator.folders import Tokenizers, check_size, read_recipe
+from regard.translator.folders import Tokenizers, check_size, read_recipe, verified
 from regard.translator.forcing import ForcedScore, force
 from regard.translator.looking import Wanted, look
 from regard.translator.requests import Request
@@ -81,12 +80,12 @@ class Translator:
 
     @staticmethod
     def load(folder: str | Path, device: str | torch.device = "cpu") -> Translator:
-        """A model folder, every file of it verified; ModelFolderError says what is wrong with it.
+        """A model folder, every file of it verified, or by its name a model that comes with the package.
 
+        ModelFolderError says what is wrong with it.
         Answers are computed on `device`, "cpu" or "cuda"; docs/decoding.md says when a GPU is worth it.
         """
-        folder = Path(folder)
-        verify(folder, required=("recipe.toml", "model.safetensors", *Tokenizers.names(folder)))
+        folder = verified(folder)
         recipe = read_recipe(folder)
         tokenizers = Tokenizers.load(folder)
         check_size(recipe, tokenizers, folder)
