@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from regard.text.tokenizer import Tokenizer
     from regard.translator import Translation
 
+# In JSON, of an answer that no model gave.
+NO_SCORE = {"lexicon": True, **dict.fromkeys(("score", "log_probability", "length_penalty", "coverage"))}
+
 
 def write_answers(
     results: Iterable[tuple[Translation, Sequence[Alignment]]],
@@ -60,6 +63,7 @@ def as_json(result: Translation, alignments: Sequence[Alignment] = ()) -> str:
             "finished": answer.finished,
             "met": answer.met,
             **linked,
+            **(NO_SCORE if answer.from_lexicon else {}),
         }
         for answer, linked in zip(result.answers, links, strict=True)
     ]

@@ -23,6 +23,11 @@ class Asking:
     forbid: Sequence[str]
     glossary: Glossary | None
 
+    def conditions(self) -> dict[str, object]:
+        """What an answer has to keep to, by the option that says it."""
+        given = {"--prefix": self.prefix, "--require": self.require, "--forbid": self.forbid}
+        return {"--requests": self.as_json, **given, "--glossary": self.glossary is not None}
+
     def requests(self, lines: Iterable[str], first: int = 1) -> Iterator[Request]:
         """A request a line; what is asked of all lines comes beside what a line asks for itself.
 

@@ -19,7 +19,7 @@ from regard.cli.models import Mates, Run
 if TYPE_CHECKING:
     from regard.cli.asking import Asking
     from regard.config import Decoding
-    from regard.translator import Translation, Translator
+    from regard.translator import Lexicon, Translation, Translator
     from regard.translator.aligning import Aligner
 
 
@@ -45,6 +45,9 @@ def translate(
     forbid: Annotated[list[str] | None, typer.Option(help="A phrase that no answer holds; repeatable.")] = None,
     glossary: Annotated[
         str | None, typer.Option(help="SOURCE TAB TARGET lines: the target is required where the source term stands.")
+    ] = None,
+    lexicon: Annotated[
+        str | None, typer.Option(help="SOURCE TAB TARGET lines, or cmudict: what stands there is answered from it.")
     ] = None,
     requests: Annotated[
         bool, typer.Option("--requests", help="Lines are JSON: text, prefix, required, forbidden.")
@@ -75,6 +78,7 @@ def translate(
     drawn = samples if mbr else alternatives or n_best
     manner = Manner(chosen, beam, drawn, batch_size, mbr, n_best or 1, as_json)
     job = Job(load(models, weights, average, device), asked, manner).aligning(align, align_by, units)
+    job = job.consulting(lexicon, trace)
     if out:
         _write_parts(job, out, {"models": _hashes(models), "weights": weights, "average": average, "device": device})
     else:
@@ -102,6 +106,7 @@ class Job:
     asking: Asking
     manner: Manner
     aligner: Aligner | None = None
+    lexicon: Lexicon | None = None
 
     def aligning(self, wanted: bool, by: str | None, units: Literal["words", "tokens"] | None) -> Job:
         """With the links of each answer, if one of these says so. UsageError if it is not known where to read them."""
@@ -110,6 +115,19 @@ class Job:
         if not (wanted or by or units):
             return self
         return replace(self, aligner=aligner(self.translator, by, units, self.manner.batch_size))
+
+    def consulting(self, lexicon: str | None, trace: Path | None) -> Job:
+        """With a lexicon to answer from, if there is one. UsageError for what such answers do not keep to or have."""
+        from regard.errors import UsageError
+        from regard.translator import Lexicon
+
+        if lexicon is None:
+            return self
+        others = {**self.asking.conditions(), "--mbr": self.manner.mbr, "--align": self.aligner, "--trace": trace}
+        if named := next((name for name, value in others.items() if value), None):
+            message = f"what a lexicon answers is not searched, so it does not go with {named}"
+            raise UsageError(message, fix=f"leave out --lexicon or {named}")
+        return replace(self, lexicon=Lexicon.load(lexicon, self.translator.tokenizers))
 
     def write(self, lines: Iterable[str], out: TextIO, steps: TextIO | None = None, first: int = 1) -> None:
         """The answers to the lines, the first of which has the number `first`. DataError says `line 1` of that one."""
@@ -123,6 +141,7 @@ class Job:
             options=manner.options,
             batch_size=manner.batch_size,
             trace=steps is not None,
+            lexicon=self.lexicon,
         )
         if metric := manner.mbr:
             from regard.metrics.risk import least_risk
@@ -154,6 +173,7 @@ class Job:
             "require": list(asking.require),
             "forbid": list(asking.forbid),
             **({"align": [self.aligner.choice.name, self.aligner.units]} if self.aligner else {}),
+            **({"lexicon": self.lexicon.digest[:16]} if self.lexicon else {}),
             "glossary": None if asking.glossary is None else _sha256(json.dumps(asking.glossary).encode()),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from regard.translator.folders import Tokenizers, check_size, read_recipe
 from regard.translator.forcing import ForcedScore
+from regard.translator.lexicon import Lexicon
 from regard.translator.requests import Glossary, Request, read_glossary, with_glossary
 from regard.translator.results import Answer, Encoded, Translation
 from regard.translator.translator import Translator
@@ -13,6 +14,7 @@ __all__ = [
     "Encoded",
     "ForcedScore",
     "Glossary",
+    "Lexicon",
     "Request",
     "Tokenizers",
     "Translation",

@@ -15,6 +15,7 @@ class Answer:
     `symbols` and the model's `log_probabilities` of each, then of the end if `finished`; `log_probability`, their sum,
     is the forced score of the same text. `score` = log_probability / length_penalty + coverage ranks it. `finished` is
     False if the limit of its length cut it, `met` is False if a required phrase is missing or a forbidden one there.
+    What is `from_lexicon` the model did not write: it has no symbols, and its scores, which are none, stand as 0.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Answer:
     coverage: float = 0.0
     met: bool = True
     ids: tuple[int, ...] = ()
+    from_lexicon: bool = False
 
 
 @dataclass(frozen=True)

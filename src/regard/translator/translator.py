@@ -30,12 +30,14 @@ from regard.text.tokenizer import BOS, EOS, PAD, UNK
 from regard.translator.conditions import Asked, asked, check_prefix, conditions, limit, strategy
 from regard.translator.folders import Tokenizers, check_size, read_recipe, verified
 from regard.translator.forcing import ForcedScore, force
+from regard.translator.lexicon import Lexicon, consulting
 from regard.translator.looking import Wanted, look
 from regard.translator.requests import Request
 from regard.translator.results import Answer, Encoded, Translation
 from regard.translator.settle import settled
 from regard.translator.stepping import Start, fast, fingerprint, together
 from regard.translator.threads import share_out, side_by_side, work_of_a_row
+from regard.translator.wording import in_words
 
 DOUBLE = 4  # times that an operation in float64 takes as long, about
 AHEAD = 32  # batches that are read ahead and sorted by length
@@ -147,17 +149,24 @@ class Translator:
         options: Mapping[str, Any] | None = None,
         batch_size: int = 64,
         trace: bool = False,
+        lexicon: Lexicon | None = None,
     ) -> Iterator[Translation]:
         """One translation a line, in order; a blank line gives a blank answer. Reads only so far ahead as it must.
 
         `options` are settings of the recipe's decoding section, such as {"strategy": "sampling", "temperature": 0.8};
         `beam` (1 is greedy) and `n_best` are short for two of them. Impossible ones raise UsageError at once. DataError
         names the line that is longer than `longest_source`, or whose request no text can meet.
+
+        A line that stands in the `lexicon` is answered from it first, and searched only where `n_best` asks for more;
+        that goes with neither sampling, alternatives, a trace nor requests for more than a text.
         """
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, found {batch_size}")
         decoding = self.decoding(options or {}, beam=beam, n_best=n_best)
-        return self._translate(lines, Manner(decoding, batch_size, trace))
+        manner = Manner(decoding, batch_size, trace)
+        if lexicon is None:
+            return self._translate(lines, manner)
+        return consulting(lexicon, lines, decoding, trace, lambda rest: self._translate(rest, manner))
 
     def _translate(self, lines: Iterable[str | Request], manner: Manner) -> Iterator[Translation]:
         requests = (Request(line) if isinstance(line, str) else line for line in lines)
@@ -359,38 +368,5 @@ class Translator:
             return Translation(request.text, (Answer("", (), 0.0, 0.0, True),), ())
         found, is_settled = searched
         unknown = tuple(self.tokenizers.source.unknown(request.text)) if UNK in ids else ()
-        answers = tuple(self._answer(hypothesis, request) for hypothesis in found.hypotheses)
+        answers = tuple(in_words(hypothesis, request, self.tokenizers) for hypothesis in found.hypotheses)
         return Translation(request.text, answers, unknown, is_settled, found.trace)
-
-    def _answer(self, hypothesis: Hypothesis, request: Request) -> Answer:
-        target, replaced = self.tokenizers.target, self._replaced(hypothesis, request)
-        text, spellings = target.decode(hypothesis.ids, replaced), iter(replaced)
-        symbols = [
-            next(spellings) if id == UNK and replaced else symbol
-            for id, symbol in zip(hypothesis.ids, target.symbols(hypothesis.ids), strict=True)
-        ]
-        return Answer(
-            text=text,
-            symbols=tuple(symbols),
-            score=hypothesis.score,
-            log_probability=hypothesis.log_probability,
-            finished=hypothesis.finished,
-            log_probabilities=tuple(hypothesis.log_probabilities),
-            length_penalty=hypothesis.length_penalty,
-            coverage=hypothesis.coverage,
-            met=hypothesis.met and not any(_holds_words(text, phrase) for phrase in request.forbidden),
-            ids=tuple(hypothesis.ids),
-        )
-
-    def _replaced(self, hypothesis: Hypothesis, request: Request) -> list[str]:
-        """For each unknown id of the hypothesis, the piece of the source that it looked at most."""
-        if hypothesis.attended is None or UNK not in hypothesis.ids:
-            return []
-        pieces = [*self.tokenizers.source.pieces(request.text), ""]  # the end of the source has no text
-        looked = zip(hypothesis.ids, hypothesis.attended, strict=True)
-        return [pieces[place].strip() for id, place in looked if id == UNK]
-
-
-def _holds_words(text: str, phrase: str) -> bool:
-    """Whether the phrase stands in the text, however it was cut into tokens."""
-    return f" {phrase.strip()} " in f" {text} "
