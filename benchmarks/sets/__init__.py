@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sets import cmudict, g2p2020, inflection2022, multi30k, names, scan
+from sets import cmudict, g2p2020, inflection2022, multi30k, names, pronounce, scan
 from sets.part import DataSet
 
 SETS: dict[str, DataSet] = {
@@ -12,4 +12,5 @@ SETS: dict[str, DataSet] = {
     "names": names.SET,
     "scan": scan.SET,
     "inflection2022": inflection2022.SET,
+    "pronounce": pronounce.SET,
 }
