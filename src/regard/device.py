@@ -44,6 +44,12 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has_units else torch.float32
 
 
+def could_be_faster(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether a CPU computes in float32 although it has units for bfloat16."""
+    units = ("avx512_bf16", "amx_bf16")
+    return device.type == "cpu" and precision == torch.float32 and any(map(torch.cpu.get_capabilities().get, units))
+
+
 def set_products(training: Training) -> None:
     """Whether float32 products on a GPU may round to TF32; they do not unless asked to."""
     torch.backends.cuda.matmul.allow_tf32 = training.tf32

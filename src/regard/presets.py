@@ -33,10 +33,16 @@ def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
 
 @dataclass(frozen=True)
 class Preset:
-    """A model and a training that suit a corpus of at least `pairs` pairs. `inside`: dropout of attention weights and
-    inside the feed-forward network; `tokens`: of a batch; `rate`: the highest learning rate."""
+    """A model and a training that suit a corpus of at least `pairs` pairs.
+
+    `encoder`: one that is no Transformer (None: a Transformer); `kernel`: positions its convolutions read; `inside`:
+    dropout of attention weights and inside the feed-forward network; `tokens`: of a batch; `rate`: the highest learning
+    rate. A run takes `epochs`, and `steps` at least.
+    """
 
     pairs: int
+    encoder: str | None
+    kernel: int
     layers: int
     size: int
     inner: int
@@ -44,23 +50,27 @@ class Preset:
     inside: float
     smoothing: float
     tokens: int
+    optimiser: str
     rate: float
+    epochs: int
     steps: int
 
 
+CONVOLUTIONAL = "convolutional"
 PRESETS: dict[str, tuple[Preset, ...]] = {
     # pairs without end need nothing against learning by heart
-    "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, 4e-3, 1200),),
+    "generated": (Preset(0, None, 3, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
+    # benchmarks/results/README.md has what these were chosen by
     "short": (
-        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 4000, 2e-3, 3000),
-        Preset(20_000, 3, 128, 512, 0.1, 0.0, 0.1, 4000, 2e-3, 10_000),
-        Preset(200_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, 1e-3, 50_000),
+        Preset(0, CONVOLUTIONAL, 5, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 50, 1500),
+        Preset(20_000, CONVOLUTIONAL, 5, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 26, 3000),
+        Preset(500_000, CONVOLUTIONAL, 5, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 12, 3000),
     ),
     "long": (
-        Preset(0, 3, 128, 512, 0.3, 0.1, 0.1, 6000, 1e-3, 3000),
-        Preset(20_000, 4, 128, 256, 0.3, 0.0, 0.1, 6000, 1e-3, 10_000),
-        Preset(100_000, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, 1e-3, 30_000),
-        Preset(1_000_000, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, 7e-4, 100_000),
+        Preset(0, None, 3, 3, 128, 512, 0.3, 0.1, 0.1, 4000, "muon", 3e-3, 60, 3000),
+        Preset(20_000, None, 3, 4, 128, 256, 0.3, 0.0, 0.1, 4000, "muon", 3e-3, 56, 3000),
+        Preset(100_000, None, 3, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, "adamw", 1e-3, 0, 30_000),
+        Preset(1_000_000, None, 3, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, "adamw", 7e-4, 0, 100_000),
     ),
 }
 SHORT = 40.0  # mean tokens of source and target together
@@ -114,10 +124,13 @@ def _model(survey: Survey, settings: Settings) -> Settings:
     preset, given = _preset(survey, settings), settings.get("model", {})
     size = given.get("size", preset.size)
     architecture = given.get("architecture", "transformer")
-    encoder, decoder = given.get("encoder", architecture), given.get("decoder", architecture)
+    own = None if "architecture" in given else preset.encoder
+    encoder, decoder = given.get("encoder", own or architecture), given.get("decoder", architecture)
     heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {
         "model": {
+            "encoder": own,
+            "kernel": preset.kernel if own else 3,
             "layers": preset.layers,
             "size": size,
             # as in their papers, all but the Transformer look with one head, and the recurrent one adds
@@ -149,7 +162,8 @@ def _decoder_norm(norm: str, size: int) -> str | None:
 
 def _training(survey: Survey, settings: Settings) -> Settings:
     preset = _preset(survey, settings)
-    steps = settings.get("training", {}).get("steps", preset.steps)
+    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens)
+    steps = settings.get("training", {}).get("steps", _steps(survey, settings, preset, tokens))
     data = settings.get("data", {})
     too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
@@ -157,6 +171,7 @@ def _training(survey: Survey, settings: Settings) -> Settings:
         "data": {"tokens_per_batch": preset.tokens, "hold_out": split},
         "training": {
             "steps": steps,
+            "optimiser": preset.optimiser,
             "learning_rate": preset.rate,
             "warmup": max(1, min(1000, steps // 10)),
             "label_smoothing": preset.smoothing,
@@ -164,6 +179,12 @@ def _training(survey: Survey, settings: Settings) -> Settings:
             "metric": _metric(survey),
         },
     }
+
+
+def _steps(survey: Survey, settings: Settings, preset: Preset, tokens: int) -> int:
+    """As many as the preset's epochs have, to two digits; or its least number."""
+    epoch = survey.pairs * sum(_mean_tokens(survey, settings)) / tokens
+    return max(preset.steps, int(float(f"{preset.epochs * epoch:.1e}")))
 
 
 def _metric(survey: Survey) -> str:
@@ -205,12 +226,14 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
         ("tokenizer.target.kind", f"{_describe(target)}, {pairs}"),
         *_about_the_source(recipe, source),
         ("tokenizer.joint", f"{survey.shared_characters:.0%} of the characters are shared"),
+        *_about_the_encoder(recipe, survey),
         ("model.layers", pairs),
         ("model.size", pairs),
         ("model.dropout", "pairs without end" if generated else f"{pairs}: the fewer, the more of it"),
         ("data.tokens_per_batch", f"about {sum(_mean_tokens(survey, recipe.model_dump())):.0f} tokens a pair"),
         ("data.hold_out", _why_held_out(survey, recipe)),
         ("training.steps", pairs),
+        ("training.optimiser", "it needs fewer steps" if recipe.training.optimiser == "muon" else pairs),
         ("training.learning_rate", f"a model of this size on {pairs}"),
         ("training.metric", METRIC_REASONS[_metric(survey)]),
         ("decoding.limit_factor", "1.25 times the longest targets for their sources, but for one in a thousand"),
@@ -224,6 +247,13 @@ def _about_the_source(recipe: Recipe, source: SideSurvey) -> list[tuple[str, str
         return []
     made = f"{source.distinct_characters:,} characters, most of them rare, are made of {source.distinct_parts:,} parts"
     return [("tokenizer.source.unicode", made)]
+
+
+def _about_the_encoder(recipe: Recipe, survey: Survey) -> list[tuple[str, str]]:
+    if recipe.model.encoder is None:
+        return []
+    mean = sum(_mean_tokens(survey, recipe.model_dump()))
+    return [("model.encoder", f"about {mean:.0f} tokens a pair: neighbours say most")]
 
 
 def _about_the_decoder(recipe: Recipe) -> list[tuple[str, str]]:

@@ -116,6 +116,11 @@ def test_a_forecast_in_three_lines() -> None:
     ]
 
 
+def test_a_forecast_names_what_would_be_faster() -> None:
+    assert "bfloat16" not in said([FORECAST])
+    assert "training.precision=bfloat16" in said([FORECAST | {"could_be_faster": True}])
+
+
 def test_a_forecast_says_only_what_is_known() -> None:
     text = said([{**FORECAST, "memory_bytes": None, "free_disk_bytes": None, "processes": 4}])
     assert "memory" not in text

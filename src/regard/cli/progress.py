@@ -216,7 +216,10 @@ def forecast_lines(event: Event) -> list[str]:
     if event.get("memory_bytes") is not None:
         lines.append(f"  memory: about {in_bytes(event['memory_bytes'])}{_free(event.get('free_memory_bytes'))}")
     disk = f"{in_bytes(event['checkpoint_bytes'])} a checkpoint, {in_bytes(event['disk_bytes'])} in all"
-    return [*lines, f"  disk: {disk}{_free(event.get('free_disk_bytes'))}"]
+    lines.append(f"  disk: {disk}{_free(event.get('free_disk_bytes'))}")
+    if event.get("could_be_faster"):
+        lines.append("  this processor has units for bfloat16: training.precision=bfloat16 takes about 2/3 of the time")
+    return lines
 
 
 def _free(count: int | None) -> str:

@@ -21,7 +21,10 @@ CHOSEN = (  # settings that presets.py chooses although they have a default; it 
     "data.hold_out",
     "data.tokens_per_batch",
     "tokenizer.joint",
+    "tokenizer.source.unicode",
     "model.attention_dropout",
+    "model.encoder",
+    "model.kernel",
     "model.decoder_norm",
     "model.inner_dropout",
     "model.positions",
@@ -29,6 +32,7 @@ CHOSEN = (  # settings that presets.py chooses although they have a default; it 
     "model.score",
     "model.share_embeddings",
     "training.label_smoothing",
+    "training.optimiser",
 )
 SHOWN = 60  # characters of a wrong value or key that a message repeats
 AnySection = TypeVar("AnySection", bound=Section)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from regard.config import Training
 from regard.data.batches import Order
-from regard.device import describe
+from regard.device import could_be_faster, describe
 from regard.errors import StorageError
 from regard.trainer.setup import COPIES, Setup
 from regard.training.journal import Event
@@ -49,6 +49,7 @@ def forecast(setup: Setup, run: Path) -> Event:
         "free_memory_bytes": free_bytes(setup.device),
         "device": describe(setup.device, setup.precision, training),
         "processes": setup.world.size,
+        "could_be_faster": could_be_faster(setup.device, setup.precision),
     }
 
 
