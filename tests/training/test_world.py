@@ -64,13 +64,14 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
     "copies, accumulated": {"training": {"accumulate": 2}},
     "shares, averaged": {"training": {"shard": True, "ema": 0.5}},
-    "shares, muon": {"training": {"optimiser": "muon", "shard": True}},
+    "shares, muon": {"training": {"optimiser": "muon", "shard": True}},  # of three processes and more
 }
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
 def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> None:
-    jobs = [(merge(TINY, variant), tmp_path / name) for name, variant in VARIANTS.items()]
+    variants = list(VARIANTS.items())[: 2 if count == 2 else None]
+    jobs = [(merge(TINY, variant), tmp_path / name) for name, variant in variants]
     ended = together(count, jobs)
     assert [code for code, _ in ended] == [0] * count, ended
     for settings, run in jobs:
