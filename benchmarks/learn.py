@@ -58,6 +58,7 @@ class Measuring:
         self.settings = "default" if asked.defaults else "best"
         self.runs = asked.runs / asked.set / self.settings
         self.file = asked.record / f"{asked.set}.json"
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         self.recipe = RESULTS / "recipes" / f"{asked.set}.toml"
 
     def parts(self) -> list[Part]:

@@ -77,9 +77,10 @@ def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> 
     for settings, run in jobs:
         alone = tmp_path / "alone" / run.name
         trainer.train(settings, alone)
+        near = 1e-4 if "muon" in run.name else 1e-5  # Muon turns matrices in bfloat16
         for kind in ("step", "checkpoint", "end"):
             for ours, theirs in zip(numbers(run, kind), numbers(alone, kind), strict=True):
-                assert ours == pytest.approx(theirs, rel=1e-5), (run.name, kind)
+                assert ours == pytest.approx(theirs, rel=near), (run.name, kind)
         # Weights are close too, but for some: a key's bias has a gradient of rounding alone, which Adam blows up.
         for mine, other in zip(list_checkpoints(run), list_checkpoints(alone), strict=True):
             one, two = load_checkpoint(mine), load_checkpoint(other)
