@@ -47,7 +47,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def could_be_faster(device: torch.device, precision: torch.dtype) -> bool:
     """Whether a CPU computes in float32 although it has units for bfloat16."""
     units = ("avx512_bf16", "amx_bf16")
-    return device.type == "cpu" and precision == torch.float32 and any(map(torch.cpu.get_capabilities().get, units))
+    there = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
+    return device.type == "cpu" and precision == torch.float32 and any(there.get(unit, False) for unit in units)
 
 
 def set_products(training: Training) -> None:
