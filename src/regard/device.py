@@ -47,7 +47,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def could_be_faster(device: torch.device, precision: torch.dtype) -> bool:
     """Whether a CPU computes in float32 although it has units for bfloat16."""
     units = ("avx512_bf16", "amx_bf16")
-    there = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
+    there: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
     return device.type == "cpu" and precision == torch.float32 and any(there.get(unit, False) for unit in units)
 
 
