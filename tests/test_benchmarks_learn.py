@@ -156,3 +156,24 @@ def test_every_recipe_can_be_built(recipe: Path) -> None:
 def test_the_page_says_what_was_measured(learn: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     learn.main(["table"])
     assert capsys.readouterr().out.strip() in (RESULTS / "README.md").read_text("utf-8")
+
+
+def test_a_student_is_asked_what_is_not_tested(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    import distil
+
+    files = {"pairs": "a\tA\nb\tB\na\tAA\n", "test": "t\tT\n", "words": "t\nc\n\nb\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    asked: list[str] = []
+
+    def answers(models: list[Path], sources: Path, *options: str) -> list[str]:
+        asked.extend(sources.read_text("utf-8").split("\n")[:-1])
+        return [{"a": "A", "b": "BB", "c": ""}[word] for word in asked]
+
+    monkeypatch.setattr(distil, "answers", answers)
+    out = tmp_path / "out"
+    words, test = ["--words", str(tmp_path / "words")], ["--without", str(tmp_path / "test")]
+    distil.main([str(tmp_path / "pairs"), str(out), "model", *words, *test])
+    assert asked == ["a", "b", "c"]  # no word that is tested, none twice, no blank one
+    assert out.read_text("utf-8") == "a\tA\nb\tB\na\tAA\nb\tBB\n"
+    sys.modules.pop("distil")

@@ -1,0 +1,70 @@
+"""Pairs for a student: what an ensemble answers, beside the true answers (Kim and Rush 2016).
+
+    python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] [--words FILE ...]
+
+OUT has the pairs of PAIRS, and for each distinct source there, and each line of the FILEs that is none of them, what the
+models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a student
+can learn that its teachers' pairs did not say. Words that shall be tested must not stand in the FILEs: --without TEST
+leaves out the sources of a file of pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sets.part import answers, write_pairs
+
+from regard.text.lines import read_lines
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--words", type=Path, nargs="*", default=[], help="more sources, one a line")
+    parser.add_argument("--without", type=Path, nargs="*", default=[], help="pairs whose sources are left out")
+    return parser.parse_args(arguments)
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """SOURCE TAB TARGET lines."""
+    columns = (line.partition("\t") for line in read_lines(path))
+    return [(source, target) for source, _, target in columns]
+
+
+def sources_of(pairs: Iterable[tuple[str, str]], words: Iterable[str], without: set[str]) -> list[str]:
+    """What is answered, each once: the sources of the pairs, then the words; but for those that are tested."""
+    asked = dict.fromkeys([*(source for source, _ in pairs), *words])
+    return [source for source in asked if source not in without and source.strip()]
+
+
+def answered(models: Sequence[Path], sources: Sequence[str]) -> list[tuple[str, str]]:
+    """Each source with the ensemble's answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sources.txt"
+        file.write_text("".join(source + "\n" for source in sources), encoding="utf-8", newline="\n")
+        return list(zip(sources, answers(models, file), strict=True))
+
+
+def main(arguments: list[str]) -> None:
+    """Writes the pairs and says how many."""
+    asked = parse(arguments)
+    true = read_pairs(asked.pairs)
+    tested = {source for file in asked.without for source, _ in read_pairs(file)}
+    words = [word for file in asked.words for word in read_lines(file)]
+    taught = answered(asked.models, sources_of(true, words, tested))
+    written = dict.fromkeys([*true, *(pair for pair in taught if pair[1].strip())])
+    write_pairs(asked.out, written)
+    print(
+        f"{len(true):,} pairs, {len(taught):,} answers of the models, {len(written):,} different pairs in {asked.out}"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
