@@ -3,9 +3,9 @@
     python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] [--words FILE ...]
 
 OUT has the pairs of PAIRS, and for each distinct source there, and each line of the FILEs that is none of them, what
-the models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a student
-can learn that its teachers' pairs did not say. Words that shall be tested must not stand in the FILEs: --without TEST
-leaves out the sources of a file of pairs.
+the models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a
+student can learn that its teachers' pairs did not say. Words that shall be tested must not stand in the FILEs:
+--without TEST leaves out the sources of a file of pairs.
 """
 
 from __future__ import annotations
