@@ -38,6 +38,7 @@ SETTINGS = [
     "tokenizer.source.vocabulary=4000",
     "tokenizer.target.vocabulary=4000",
     "data.tokens_per_batch=4000",
+    "training.optimiser=adamw",
     "training.learning_rate=1.5e-3",
     "training.valid_pairs=200",
     "training.metric=bleu",

@@ -211,6 +211,23 @@ def test_rare_characters_that_are_made_of_parts_are_taken_apart() -> None:
     assert unicode([chr(code) for code in range(0x4E00, 0x4E00 + 600)]) == "NFC"  # Han has no parts
 
 
+def test_who_chooses_what_a_transformer_is_made_of_gets_one() -> None:
+    def encoder(**given: object) -> str:
+        return choose(look("phones", 3000), {"model": given} if given else {})[0].model.encoder_name
+
+    assert encoder() == encoder(size=64) == encoder(decoder="recurrent") == "convolutional"
+    assert encoder(positions="rotary") == encoder(norm="rms") == encoder(gated=True) == "transformer"
+    assert encoder(architecture="recurrent") == encoder(encoder="recurrent") == "recurrent"
+    assert choose(look("sentences", 30_000), {})[0].model.encoder_name == "transformer"
+
+
+def test_a_run_has_as_many_epochs_as_its_preset() -> None:
+    few, many = (choose(look("phones", count), {})[0] for count in (60_000, 120_000))
+    assert many.training.steps == pytest.approx(2 * few.training.steps, rel=0.1)
+    halved = choose(look("phones", 120_000), {"data": {"tokens_per_batch": many.data.tokens_per_batch // 2}})[0]
+    assert halved.training.steps == pytest.approx(2 * many.training.steps, rel=0.1)
+
+
 def test_the_longest_answer_fits() -> None:
     side = SideSurvey(5.0, 1.0, 5, 5, 5, False)
     made = look("phones", 2)

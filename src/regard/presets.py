@@ -35,7 +35,7 @@ def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
 class Preset:
     """A model and a training that suit a corpus of at least `pairs` pairs.
 
-    `encoder`: one that is no Transformer (None: a Transformer); `kernel`: positions its convolutions read; `inside`:
+    `encoder`: of a source that is spelled, if no Transformer; `kernel`: positions its convolutions read; `inside`:
     dropout of attention weights and inside the feed-forward network; `tokens`: of a batch; `rate`: the highest learning
     rate. A run takes `epochs`, and `steps` at least.
     """
@@ -57,6 +57,8 @@ class Preset:
 
 
 CONVOLUTIONAL = "convolutional"
+# Who chooses one of these says what both sides are made of.
+TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
 PRESETS: dict[str, tuple[Preset, ...]] = {
     # pairs without end need nothing against learning by heart
     "generated": (Preset(0, None, 3, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
@@ -124,7 +126,8 @@ def _model(survey: Survey, settings: Settings) -> Settings:
     preset, given = _preset(survey, settings), settings.get("model", {})
     size = given.get("size", preset.size)
     architecture = given.get("architecture", "transformer")
-    own = None if "architecture" in given else preset.encoder
+    is_spelled = settings["tokenizer"]["source"]["kind"] in ("characters", "graphemes")
+    own = preset.encoder if is_spelled and not given.keys() & TRANSFORMERS else None
     encoder, decoder = given.get("encoder", own or architecture), given.get("decoder", architecture)
     heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {

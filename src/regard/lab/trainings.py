@@ -123,9 +123,22 @@ def length() -> Experiment:
         variants=[(name, {"model": {"positions": name}}) for name in ("sinusoidal", "rotary", "relative")],
         settings={
             "data": {"task": "scan_length", "tokens_per_batch": 3000},
-            "model": {"layers": 2, "size": 128, "heads": 8, "inner": 256, "dropout": 0.3},
+            "model": {
+                "architecture": "transformer",
+                "layers": 2,
+                "size": 128,
+                "heads": 8,
+                "inner": 256,
+                "dropout": 0.3,
+            },
             # after so few steps almost no long command is right as a whole; PER tells how far each is right
-            "training": {"checkpoint_every": 1000, "learning_rate": 1e-3, "valid_pairs": 400, "metric": "per"},
+            "training": {
+                "checkpoint_every": 1000,
+                "optimiser": "adamw",
+                "learning_rate": 1e-3,
+                "valid_pairs": 400,
+                "metric": "per",
+            },
             "decoding": {"limit_factor": 6.0},
         },
         judge=_judge_length,
