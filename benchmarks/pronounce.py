@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from regard import Translator
-from regard.data.pronunciations import STRESS, pronunciations
+from regard.data.pronunciations import STRESS, dictionary
 from regard.metrics.scoring import score
 from regard.text.lines import read_lines
 
@@ -30,10 +30,9 @@ def held_out(test: Path) -> dict[str, list[str]]:
     """The distinct words of the file that the dictionary has, in lower case, each with all its pronunciations."""
     words = {line.partition(" ")[0].lower() for line in read_lines(test)}
     found: dict[str, list[str]] = {}
-    for part in ("train", "valid", "test"):
-        for pair in pronunciations(part):
-            if pair.source in words:
-                found.setdefault(pair.source, []).append(pair.target)
+    for pair in dictionary():
+        if pair.source in words:
+            found.setdefault(pair.source, []).append(pair.target)
     return found
 
 

@@ -34,4 +34,4 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
         yield word, phones.strip()
 
 
-SET = DataSet(prepare, error_rates, "wer", PUBLISHED)
+SET = DataSet(prepare, error_rates, PUBLISHED)

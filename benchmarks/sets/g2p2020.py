@@ -44,4 +44,4 @@ def prepare(data: Path, folder: Path) -> list[Part]:
     return found
 
 
-SET = DataSet(prepare, error_rates, "wer", PUBLISHED)
+SET = DataSet(prepare, error_rates, PUBLISHED)

@@ -41,4 +41,4 @@ def _spelled(word: str) -> str:
     return " ".join(word.replace(" ", SPACE))
 
 
-SET = DataSet(prepare, error_rates, "wer", PUBLISHED)
+SET = DataSet(prepare, error_rates, PUBLISHED)

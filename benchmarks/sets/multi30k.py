@@ -42,4 +42,4 @@ def measure(models: Sequence[Path], part: Part, split: Split) -> Numbers:
     }
 
 
-SET = DataSet(prepare, measure, "bleu", PUBLISHED)
+SET = DataSet(prepare, measure, PUBLISHED)

@@ -50,4 +50,4 @@ def _rank(found: Sequence[str], right: set[str]) -> int:
     return next((place for place, text in enumerate(found) if text in right), len(found) + 3)
 
 
-SET = DataSet(prepare, measure, "1-best")
+SET = DataSet(prepare, measure)

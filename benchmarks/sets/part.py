@@ -22,7 +22,7 @@ class Part:
     train: tuple[Path, ...]
     dev: tuple[Path, ...]
     test: tuple[Path, ...]
-    settings: tuple[str, ...] = ()  # that its form of the data asks for, whatever the recipe
+    settings: tuple[str, ...] = ()  # that the recipe needs for this form of the data
 
     def files(self, split: Split) -> tuple[Path, ...]:
         """The files of a split."""
@@ -32,13 +32,11 @@ class Part:
 @dataclass(frozen=True)
 class DataSet:
     """`prepare(data, folder)` writes the files of all parts to a folder; `measure(models, part, split)` scores an
-    ensemble of models, or one, with beam 5. `best` names the number that runs are compared by; `published` are others'
-    numbers by part.
+    ensemble of models, or one, with beam 5. `published` are others' numbers by part.
     """
 
     prepare: Callable[[Path, Path], list[Part]]
     measure: Callable[[Sequence[Path], Part, Split], Numbers]
-    best: str
     published: Mapping[str, str] = field(default_factory=dict)
 
 

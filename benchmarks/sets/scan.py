@@ -29,4 +29,4 @@ def _pair(line: str) -> tuple[str, str]:
     return command, actions
 
 
-SET = DataSet(prepare, error_rates, "wer", PUBLISHED)
+SET = DataSet(prepare, error_rates, PUBLISHED)

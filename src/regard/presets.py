@@ -35,14 +35,11 @@ def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
 class Preset:
     """A model and a training that suit a corpus of at least `pairs` pairs.
 
-    `encoder`: of a source that is spelled, if no Transformer; `kernel`: positions its convolutions read; `inside`:
-    dropout of attention weights and inside the feed-forward network; `tokens`: of a batch; `rate`: the highest learning
-    rate. A run takes `epochs`, and `steps` at least.
+    `inside`: dropout of attention weights and inside the feed-forward network; `tokens`: of a batch; `rate`: the
+    highest learning rate. A run takes `epochs`, and `steps` at least.
     """
 
     pairs: int
-    encoder: str | None
-    kernel: int
     layers: int
     size: int
     inner: int
@@ -56,23 +53,23 @@ class Preset:
     steps: int
 
 
-CONVOLUTIONAL = "convolutional"
+SPELLED = {"encoder": "convolutional", "kernel": 5}  # of short sources that are letters
 # Who chooses one of these says what both sides are made of.
 TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
 PRESETS: dict[str, tuple[Preset, ...]] = {
     # pairs without end need nothing against learning by heart
-    "generated": (Preset(0, None, 3, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
-    # benchmarks/results/README.md has what these were chosen by
+    "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
+    # benchmarks/results/README.md has what the first two were chosen by
     "short": (
-        Preset(0, CONVOLUTIONAL, 5, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 50, 1500),
-        Preset(20_000, CONVOLUTIONAL, 5, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 26, 3000),
-        Preset(500_000, CONVOLUTIONAL, 5, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 12, 3000),
+        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 50, 1500),
+        Preset(20_000, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 26, 3000),
+        Preset(500_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 12, 3000),
     ),
     "long": (
-        Preset(0, None, 3, 3, 128, 512, 0.3, 0.1, 0.1, 4000, "muon", 3e-3, 60, 3000),
-        Preset(20_000, None, 3, 4, 128, 256, 0.3, 0.0, 0.1, 4000, "muon", 3e-3, 56, 3000),
-        Preset(100_000, None, 3, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, "adamw", 1e-3, 0, 30_000),
-        Preset(1_000_000, None, 3, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, "adamw", 7e-4, 0, 100_000),
+        Preset(0, 3, 128, 512, 0.3, 0.1, 0.1, 4000, "muon", 3e-3, 60, 3000),
+        Preset(20_000, 4, 128, 256, 0.3, 0.0, 0.1, 4000, "muon", 3e-3, 56, 3000),
+        Preset(100_000, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, "adamw", 1e-3, 0, 30_000),
+        Preset(1_000_000, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, "adamw", 7e-4, 0, 100_000),
     ),
 }
 SHORT = 40.0  # mean tokens of source and target together
@@ -114,26 +111,36 @@ def _side(survey: Survey, kind: str) -> Settings:
     return {"kind": kind, "vocabulary": subwords if kind in ("bpe", "unigram") else 50_000}
 
 
-def _preset(survey: Survey, settings: Settings) -> Preset:
+def _length(survey: Survey, settings: Settings) -> str:
+    """A key of PRESETS."""
     if settings.get("data", {}).get("task") in TASKS:
-        rows = PRESETS["generated"]
-    else:
-        rows = PRESETS["short" if sum(_mean_tokens(survey, settings)) <= SHORT else "long"]
+        return "generated"
+    return "short" if sum(_mean_tokens(survey, settings)) <= SHORT else "long"
+
+
+def _preset(survey: Survey, settings: Settings) -> Preset:
+    rows = PRESETS[_length(survey, settings)]
     return next(row for row in reversed(rows) if survey.pairs >= row.pairs)
+
+
+def _own_encoder(survey: Survey, settings: Settings) -> Settings:
+    """SPELLED where neighbours say most and the user has not said what the model is made of."""
+    is_spelled = settings["tokenizer"]["source"]["kind"] in ("characters", "graphemes")
+    is_free = not settings.get("model", {}).keys() & TRANSFORMERS
+    return SPELLED if is_spelled and is_free and _length(survey, settings) == "short" else {}
 
 
 def _model(survey: Survey, settings: Settings) -> Settings:
     preset, given = _preset(survey, settings), settings.get("model", {})
     size = given.get("size", preset.size)
     architecture = given.get("architecture", "transformer")
-    is_spelled = settings["tokenizer"]["source"]["kind"] in ("characters", "graphemes")
-    own = preset.encoder if is_spelled and not given.keys() & TRANSFORMERS else None
-    encoder, decoder = given.get("encoder", own or architecture), given.get("decoder", architecture)
+    own = _own_encoder(survey, settings)
+    encoder = given.get("encoder", own.get("encoder", architecture))
+    decoder = given.get("decoder", architecture)
     heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {
         "model": {
-            "encoder": own,
-            "kernel": preset.kernel if own else 3,
+            **own,
             "layers": preset.layers,
             "size": size,
             # as in their papers, all but the Transformer look with one head, and the recurrent one adds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.data.pronunciations import held_out_words, place, pronunciations
+from regard.data.pronunciations import dictionary, held_out_words, place, pronunciations
 from regard.errors import UsageError
 
 FOLDER = resources.files("regard.data").joinpath("dictionary")
@@ -28,6 +28,13 @@ def stressed():
 @pytest.fixture(scope="module")
 def plain():
     return {part: list(pronunciations(part, stress=False)) for part in ("valid", "test")}
+
+
+def test_the_dictionary_is_its_parts_together(stressed):
+    parts = Counter((pair.source, pair.target) for pairs in stressed.values() for pair in pairs)
+    whole = list(dictionary())
+    assert Counter((pair.source, pair.target) for pair in whole) == parts
+    assert [pair.line for pair in whole] == list(range(1, len(whole) + 1))
 
 
 def test_counts_are_pinned(stressed, plain):

@@ -35,6 +35,11 @@ def pronunciations(part: Part, stress: bool = True) -> Iterator[Pair]:
     return _numbered((word, phones) for word, phones in _entries(stress) if low <= place(word) < high)
 
 
+def dictionary(stress: bool = True) -> Iterator[Pair]:
+    """The pairs of all parts, as `pronunciations` gives them of one."""
+    return _numbered(_entries(stress))
+
+
 def held_out_words(n: int = 1000) -> list[Pair]:
     """All pronunciations, without stress, of the `n` test words with the smallest hash, smallest first.
 

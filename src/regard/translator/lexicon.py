@@ -6,11 +6,10 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regard.data.pronunciations import BOUNDS, pronunciations
+from regard.data.pronunciations import dictionary
 from regard.errors import DataError, UsageError
 from regard.text.lines import STDIN
 from regard.text.pairs import Pair, PairFormat, is_blank
@@ -97,7 +96,7 @@ def _dictionary(target: Tokenizer) -> Iterator[Pair]:
     if not known:
         message = f"{DICTIONARY} has ARPAbet phones, and this model's target tokens hold neither AH0 nor AH"
         raise UsageError(message, fix="give a file of what this model writes")
-    return chain.from_iterable(pronunciations(part, stress=known[0] == "AH0") for part in BOUNDS)
+    return dictionary(stress=known[0] == "AH0")
 
 
 def _is_token(symbol: str, tokenizer: Tokenizer) -> bool:
