@@ -150,8 +150,10 @@ def test_adamw_decays_matrices_alone() -> None:
     }
 
 
-def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adamw() -> None:
-    net, settings = model(), training(optimiser="muon", weight_decay=0.0)
+@pytest.mark.parametrize("share", ["output", "none"])
+def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adamw(share: str) -> None:
+    net = build(MODEL.model_copy(update={"share_embeddings": share}), 12, 12)
+    settings = training(optimiser="muon", weight_decay=0.0)
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     hidden = {names[id(parameter)] for parameter in hidden_matrices(net)}
     matrices = {name for name, parameter in net.named_parameters() if parameter.dim() == 2}
