@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from regard.data.tokens import Batch, Tokens
-from regard.lab.probe import Probe, probe, saved_bytes, step_bytes, step_flops
+from regard.lab.probe import Probe, probe, saved_bytes, step_bytes, step_flops, update_flops
 from regard.models import build
 from regard.models.interface import Decoder, EncoderDecoder, Memory, State
 from regard.text.pairs import Pair
+from regard.training.optimiser import hidden_matrices
 from small import untrained
 
 PAIRS = [Pair(word, " ".join("ABCDEFG"[: 1 + place % 7]), place) for place, word in enumerate(["fox", "dogs", "lazy"])]
@@ -139,3 +140,16 @@ def test_accumulated_batches_are_one_step() -> None:
     )
     assert (two.step_flops, two.step_tokens) == (2 * one.step_flops, 2 * one.step_tokens)
     assert two.step_bytes == one.step_bytes
+
+
+def test_flops_of_muon_are_those_of_its_five_iterations() -> None:
+    translator = untrained({"training": {"optimiser": "muon"}})
+    model, training = translator.model, translator.recipe.training
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    products = 0
+    for matrix in hidden_matrices(model):
+        narrow, wide = sorted(matrix.shape)
+        products += 5 * 2 * narrow * narrow * (wide + narrow + wide)  # X X', its square, their sum times X
+    assert update_flops(model, training) == products
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert update_flops(model, training.model_copy(update={"optimiser": "adamw"})) == 0

@@ -13,7 +13,7 @@ from regard.look.svg import Line, Mark, legend, line_chart, scatter_chart
 
 
 def curves(plan: Plan, results: Sequence[Result]) -> str:
-    """Loss and metric against step and against time: seeds thin, their mean thick."""
+    """Loss and metric against steps, time and FLOPs: seeds thin, their mean thick."""
     charts = [
         line_chart(
             _with_unit(name),
@@ -23,7 +23,7 @@ def curves(plan: Plan, results: Sequence[Result]) -> str:
             named=False,
         )
         for name in dict.fromkeys(("loss", plan.metric))
-        for clock, x_name in (("step", "step"), ("seconds", "seconds of training"))
+        for clock, x_name in (("step", "step"), ("seconds", "seconds of training"), ("flops", "GFLOPs"))
     ]
     return _side_by_side(charts, legend(_names(plan)))
 
@@ -49,9 +49,11 @@ def scatters(plan: Plan, results: Sequence[Result], summaries: Sequence[Summary]
 def _lines(plan: Plan, results: Sequence[Result], name: str, clock: str) -> Iterator[Line]:
     """The means after all seeds: what is drawn last is seen best."""
     means = []
-    for kind, variant in enumerate(_names(plan)):
+    for kind, planned in enumerate(plan.planned):
+        variant = planned.variant.name
         own = [result for result in results if result.variant == variant]
-        lines = [[(each[clock], each[name]) for each in result.curve if name in each] for result in own]
+        of, unit = ("step", planned.probe.step_flops / 1e9) if clock == "flops" else (clock, 1.0)
+        lines = [[(each[of] * unit, each[name]) for each in result.curve if name in each] for result in own]
         if len(lines) > 1:
             for result, line in zip(own, lines, strict=True):
                 yield Line(f"{variant}, seed {result.seed}", tuple(line), kind=kind, thin=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from regard.config import Recipe
+from regard.config import Recipe, Training
 from regard.data.batches import epoch_batches, mix
 from regard.data.corpus import PairEncoder
 from regard.data.origin import require_some
@@ -24,6 +24,7 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
 from regard.training.loss import Loss
+from regard.training.optimiser import OPTIMISERS
 from regard.training.pace import TIMED, padded_tokens, seconds_per_token
 from regard.training.step import Stepper
 from regard.translator import Tokenizers
@@ -35,8 +36,8 @@ COUNTED = 4  # steps whose operations are counted
 class Probe:
     """A variant in numbers before it is trained.
 
-    Of a training step, forward and backward: `step_flops` and real `step_tokens` are means over real batches,
-    `step_bytes` is what it holds, `step_seconds` how long it takes at the best speed seen. `operations`
+    Of a training step: `step_flops`, those of the optimiser included, and real `step_tokens` are means over real
+    batches, `step_bytes` is what it holds, `step_seconds` how long it takes at the best speed seen. `operations`
     (multiply-adds), `sequential_steps` and `longest_path` are what the encoder says of a source of `source_length`
     tokens, the mean (claim N10); None where it does not.
     """
@@ -65,9 +66,10 @@ def probe(recipe: Recipe, tokenizers: Tokenizers, pairs: Sequence[Pair]) -> Prob
     length = round(float(encoded.source.lengths.double().mean()))
     costs = model.encoder.costs(length)
     accumulate, smoothing = recipe.training.accumulate, recipe.training.label_smoothing
+    flops = accumulate * _mean(step_flops(model, batch, smoothing) for batch in batches[:COUNTED])
     return Probe(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        step_flops=accumulate * _mean(step_flops(model, batch, smoothing) for batch in batches[:COUNTED]),
+        step_flops=flops + update_flops(model, recipe.training),
         step_tokens=accumulate * _mean(_real(batch) for batch in batches),
         step_bytes=step_bytes(model, fullest, smoothing),
         step_seconds=_step_seconds(model, batches, recipe),
@@ -86,6 +88,19 @@ def step_flops(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> i
     model.train()
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
         Loss(model)(batch, smoothing).backward()
+    model.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops())
+
+
+def update_flops(model: EncoderDecoder, training: Training) -> int:
+    """Multiplications and additions of matrix products in the optimiser: Muon has some. The weights stay the same."""
+    optimiser = OPTIMISERS[training.optimiser](model, training)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    with flop_counter() as counter:
+        optimiser.step()
     model.zero_grad(set_to_none=True)
     return int(counter.get_total_flops())
 
