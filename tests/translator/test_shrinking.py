@@ -64,6 +64,14 @@ def test_what_is_loaded_is_what_was_in_float16(settings: dict[str, Any], tmp_pat
     assert [each.answers for each in after.translate(LINES)] == [each.answers for each in before.translate(LINES)]
 
 
+def test_no_folder_of_the_maker_is_handed_on(tmp_path: Path) -> None:
+    data = {"pairs": ["/home/me/a.en", "/home/me/a.de"], "valid": ["/home/me/b.tsv"]}
+    shrink(saved(tmp_path / "run", untrained({"data": data})), tmp_path / "small")
+    assert not any(b"/home/me" in path.read_bytes() for path in (tmp_path / "small").rglob("*") if path.is_file())
+    found = Translator.load(tmp_path / "small").recipe.data
+    assert (found.pairs, found.valid) == (("a.en", "a.de"), ("b.tsv",))
+
+
 def test_command_line_equals_python(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "there" / "small"
     assert run(["shrink", str(folder), str(out)]) == 0

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from regard.config import Recipe
 from regard.errors import DataError, ModelFolderError, UsageError
 from regard.folder import new_folder, write_new
 from regard.inside.choosing import NAME as ALIGNMENT
@@ -14,7 +15,7 @@ from regard.ready import model_folder
 from regard.translator.folders import Tokenizers
 from regard.translator.translator import Translator
 
-WEIGHTS, CARD = "model.safetensors", "README.md"
+WEIGHTS, CARD, RECIPE = "model.safetensors", "README.md", "recipe.toml"
 NOTE = (
     "The weights in this folder are float16, rounded by `regard shrink`; the files of the run that are not here stayed"
 )
@@ -31,9 +32,10 @@ class Sizes(NamedTuple):
 def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
     """Writes the model of the folder `run` to the new folder `out`, whole or not at all, its weights as float16.
 
-    There: recipe, tokenizers, weights, where alignments are read, and as README.md the file `card`, None: the run's,
-    without its pictures. ModelFolderError if `run` does not load or float16 cannot hold a weight, UsageError if `out`
-    exists, DataError for a card that cannot be read, StorageError if the folder cannot be written.
+    There: the recipe, whose data are names without folders, tokenizers, weights, where alignments are read, and as
+    README.md the file `card`, None: the run's, without its pictures. ModelFolderError if `run` does not load or float16
+    cannot hold a weight, UsageError if `out` exists, DataError for a card that cannot be read, StorageError if the
+    folder cannot be written.
     """
     if os.path.lexists(out):
         raise UsageError(f"{out} exists, and is never written over", fix="delete it, or choose another folder")
@@ -42,7 +44,8 @@ def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
         weights = save_weights(halved(translator.model.state_dict()))
     except ModelFolderError as error:
         raise ModelFolderError(error.message, where=str(run / WEIGHTS), fix=error.fix) from None
-    contents = {WEIGHTS: weights, **_files(run), **({CARD: _read(card)} if card else {})}
+    recipe = _without_folders(translator.recipe).to_toml().encode()
+    contents = {WEIGHTS: weights, RECIPE: recipe, **_files(run), **({CARD: _read(card)} if card else {})}
 
     def write(folder: Path) -> None:
         for name, content in contents.items():
@@ -56,12 +59,19 @@ def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
 
 def _files(run: Path) -> dict[str, bytes]:
     """What is copied: all that a translator reads beside the weights, and the card."""
-    files = {name: (run / name).read_bytes() for name in ("recipe.toml", *Tokenizers.names(run))}
+    files = {name: (run / name).read_bytes() for name in Tokenizers.names(run)}
     if (run / ALIGNMENT).exists():
         files[ALIGNMENT] = (run / ALIGNMENT).read_bytes()
     if (run / CARD).exists():
         files[CARD] = _card((run / CARD).read_text(encoding="utf-8")).encode()
     return files
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    """Where its maker keeps files is nobody else's business, and of no use to them."""
+    data = recipe.data
+    names = {key: tuple(Path(path).name for path in getattr(data, key)) for key in ("pairs", "valid", "alignments")}
+    return recipe.model_copy(update={"data": data.model_copy(update=names)})
 
 
 def _read(card: Path) -> bytes:
