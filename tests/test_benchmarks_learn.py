@@ -146,6 +146,40 @@ def test_a_part_is_trained_once_scored_alone_and_together(
     assert "| fre-100 | best | test | 2 together |" in told
 
 
+def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType) -> None:
+    from sets import g2p2020
+    from sets.table import table
+
+    def row(part: str, seed: int, wer: float, settings: str = "best") -> dict[str, Any]:
+        facts = {"parameters": 10, "steps": 5, "minutes": 1.0}
+        return {"part": part, "settings": settings, "split": "test", "seeds": [seed], "wer": wer, **facts}
+
+    rows = [row(part, seed, 10.0 * seed + place) for place, part in enumerate(g2p2020.LANGUAGES) for seed in (1, 2)]
+    others = [row("arm", 3, 99.0), row("arm", 1, 0.0, "default")]  # without the other languages: no mean
+    said = table("g2p2020", [*rows, *others]).split("\n")
+    assert [line for line in said if line.startswith("| mean")] == [
+        "| mean | best | test | 2 | 19.50 ± 7.07 |  |  | 10.0 | 18.53; 19.16; 18.74 |"
+    ]
+
+
+def test_bleu_says_how_it_was_counted(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    from sets import multi30k
+    from sets.part import Part
+    from sets.table import table
+
+    (tmp_path / "de").write_text("Ein Hund , der läuft .\nZwei Katzen schlafen hier .\n", encoding="utf-8")
+    monkeypatch.setattr(multi30k, "answers", lambda *asked: ["Ein Hund, der läuft.", "Zwei Katzen schlafen hier ."])
+    files = (tmp_path / "en", tmp_path / "de")
+    lowercase, raw = (multi30k.measure([], Part(name, (), (), files), "test") for name in ("lowercase", "raw"))
+    assert "tok:none" in str(lowercase["signature"])
+    assert "tok:13a" in str(raw["signature"])
+    assert float(lowercase["bleu"]) < float(raw["bleu"]) == pytest.approx(100)
+    facts = {"settings": "best", "split": "test", "seeds": [1], "parameters": 1, "steps": 1, "minutes": 1.0}
+    said = table("multi30k", [{"part": "raw", **facts, **raw}])
+    assert f"Signature for raw: `{raw['signature']}`." in said
+    assert "| raw | best | test | 1 | 100.00 |" in said
+
+
 @pytest.mark.parametrize("recipe", sorted((RESULTS / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_can_be_built(recipe: Path) -> None:
     given = parse_toml(recipe.read_text("utf-8"), str(recipe))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 Split = Literal["dev", "test"]
-Numbers = Mapping[str, float]
+Numbers = Mapping[str, float | str]  # text: how it was measured, such as sacrebleu's signature
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Part:
 @dataclass(frozen=True)
 class DataSet:
     """`prepare(data, folder)` writes the files of all parts to a folder; `measure(models, part, split)` scores an
-    ensemble of models, or one, with beam 5. `published` are others' numbers by part.
+    ensemble of models, or one, with beam 5. `published` are others' numbers by part or mean; `means` has parts whose
+    numbers are averaged, by the name of the mean.
     """
 
     prepare: Callable[[Path, Path], list[Part]]
     measure: Callable[[Sequence[Path], Part, Split], Numbers]
     published: Mapping[str, str] = field(default_factory=dict)
+    means: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def regard(*arguments: str | Path) -> str:
@@ -55,8 +57,21 @@ def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
 
 def error_rates(models: Sequence[Path], part: Part, split: Split) -> Numbers:
     """WER and PER: one answer a distinct source, against its nearest reference; and by line, against that line's."""
-    values = json.loads(regard("score", *together(models), *part.files(split), "--beam", "5", "--json"))
+    values = _scores(models, part, split)
     return {name: values[name] for name in ("wer", "per", "wer_per_line", "per_per_line")}
+
+
+def exactness(models: Sequence[Path], part: Part, split: Split) -> Numbers:
+    """Lines whose answer is that line's reference, in percent; and the share of wrong symbols."""
+    values = _scores(models, part, split)
+    return {"exact": 100 - values["wer_per_line"], "per": values["per_per_line"]}
+
+
+def _scores(models: Sequence[Path], part: Part, split: Split) -> dict[str, float]:
+    scores: dict[str, float] = json.loads(
+        regard("score", *together(models), *part.files(split), "--beam", "5", "--json")
+    )
+    return scores
 
 
 def answers(models: Sequence[Path], sources: Path, *options: str) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sets import SETS
 
 Row = Mapping[str, Any]
-FACTS = {"settings", "part", "seeds", "split", "parameters", "steps", "minutes"}  # beside the measured numbers
+Key = tuple[str, str, str, int]  # part, settings, split, models that answered together
+FACTS = ("parameters", "steps", "minutes")
+NAMES = ("part", "settings", "split", "seeds")  # beside these, a row has measured numbers and how they were measured
 
 
 def tables(results: Path) -> str:
@@ -23,29 +25,53 @@ def tables(results: Path) -> str:
 
 
 def table(name: str, rows: Sequence[Row]) -> str:
-    """One data set."""
-    measures = list(dict.fromkeys(key for row in rows for key in row if key not in FACTS))
-    titles = ["part", "settings", "split", "seeds", *measures, "parameters", "steps", "minutes"]
-    lines = [titles, ["---"] * len(titles), *_lines(rows, measures)]
-    others = "".join(
-        f"\n\nPublished{' for ' + part if part else ''}: {text}." for part, text in SETS[name].published.items()
-    )
-    return f"## {name}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + others
+    """One data set; a row for each mean over its parts that can be taken."""
+    measures = list(dict.fromkeys(key for row in rows for key in row if _is_number(row[key]) and key not in FACTS))
+    has_published = bool(SETS[name].published)
+    titles = [*NAMES, *measures, *FACTS, *(["published"] if has_published else [])]
+    groups = _groups([*rows, *_means(SETS[name].means, rows, measures)])
+    lines = [titles, ["---"] * len(titles)]
+    for (part, *others), group in groups.items():
+        published = [SETS[name].published.get(part, "") if others[1] == "test" else ""] if has_published else []
+        lines.append([*_line((part, *others), group, measures), *published])
+    return f"## {name}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + _remarks(rows)
 
 
-def _lines(rows: Sequence[Row], measures: Sequence[str]) -> Iterable[list[str]]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _groups(rows: Sequence[Row]) -> dict[Key, list[Row]]:
     """Trainings of one part that differ by their seed share a line; an ensemble has one of its own."""
-    groups: dict[tuple[str, str, str, int], list[Row]] = {}
+    groups: dict[Key, list[Row]] = {}
     for row in rows:
         groups.setdefault((row["part"], row["settings"], row["split"], len(row["seeds"])), []).append(row)
-    for (part, settings, split, together), group in groups.items():
-        seeds = f"{len(group)}" if together == 1 else f"{together} together"
-        numbers = [_spread([row[measure] for row in group if measure in row]) for measure in measures]
-        facts = [
-            _spread([row[fact] for row in group], digits)
-            for fact, digits in (("parameters", 0), ("steps", 0), ("minutes", 1))
-        ]
-        yield [part or "all", settings, split, seeds, *numbers, *facts]
+    return groups
+
+
+def _means(means: Mapping[str, Sequence[str]], rows: Sequence[Row], measures: Sequence[str]) -> Iterator[Row]:
+    """Macro averages over parts: one for each choice of seeds with which all of these were measured."""
+    by_key: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        key = json.dumps({name: row[name] for name in NAMES[1:]})
+        by_key.setdefault(key, {})[row["part"]] = row
+    for name, parts in means.items():
+        for key, found in by_key.items():
+            if found.keys() >= set(parts):
+                every = [found[part] for part in parts]
+                averages = {measure: statistics.mean(row[measure] for row in every) for measure in measures}
+                yield {**json.loads(key), "part": name, **averages, "minutes": sum(row["minutes"] for row in every)}
+
+
+def _line(key: Key, group: Sequence[Row], measures: Sequence[str]) -> list[str]:
+    part, settings, split, together = key
+    numbers = [_spread([row[measure] for row in group if measure in row]) for measure in measures]
+    facts = [
+        _spread([row[fact] for row in group if fact in row], digits)
+        for fact, digits in zip(FACTS, (0, 0, 1), strict=True)
+    ]
+    seeds = f"{len(group)}" if together == 1 else f"{together} together"
+    return [part or "all", settings, split, seeds, *numbers, *facts]
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:
@@ -54,3 +80,9 @@ def _spread(values: Sequence[float], digits: int = 2) -> str:
         return ""
     mean = f"{statistics.mean(values):,.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 and digits == 2 else mean
+
+
+def _remarks(rows: Sequence[Row]) -> str:
+    """How it was measured, where a row says so."""
+    said = dict.fromkeys((row["part"], row["signature"]) for row in rows if "signature" in row)
+    return "".join(f"\n\nSignature for {part}: `{signature}`." for part, signature in said)
