@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard import __version__
@@ -22,9 +23,9 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
         for key, value in end.items()
         if isinstance(value, float) and key not in ("seconds", "in_steps")
     )
-    data = (
-        f"the task `{recipe.data.task}`" if recipe.data.task else ", ".join(f"`{path}`" for path in recipe.data.pairs)
-    )
+    # names alone: a card is shown to others, recipe.toml has the paths
+    names = ", ".join(f"`{Path(path).name}`" for path in recipe.data.pairs)
+    data = f"the task `{recipe.data.task}`" if recipe.data.task else names
     return f"""# {name}
 
 A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:,} parameters, made by

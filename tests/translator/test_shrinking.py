@@ -15,6 +15,7 @@ from regard.config import build_recipe
 from regard.errors import ModelFolderError, StorageError, UsageError
 from regard.folder import MANIFEST, seal, verify
 from regard.inside.choosing import Chosen
+from regard.model_card import model_card
 from regard.models.weights import is_halved, save_weights, tied_names
 from regard.training.checkpoint import newest_good
 from regard.translator import Translator
@@ -66,7 +67,12 @@ def test_what_is_loaded_is_what_was_in_float16(settings: dict[str, Any], tmp_pat
 
 def test_no_folder_of_the_maker_is_handed_on(tmp_path: Path) -> None:
     data = {"pairs": ["/home/me/a.en", "/home/me/a.de"], "valid": ["/home/me/b.tsv"]}
-    shrink(saved(tmp_path / "run", untrained({"data": data})), tmp_path / "small")
+    translator = untrained({"data": data})
+    run = saved(tmp_path / "run", translator)
+    card = model_card("run", translator, [{"event": "end", "step": 1, "seconds": 1.0, "published": "step 1"}])
+    (run / "README.md").write_text(card, encoding="utf-8")
+    shrink(run, tmp_path / "small")
+    assert "`a.en`, `a.de`" in (tmp_path / "small" / "README.md").read_text("utf-8")
     assert not any(b"/home/me" in path.read_bytes() for path in (tmp_path / "small").rglob("*") if path.is_file())
     found = Translator.load(tmp_path / "small").recipe.data
     assert (found.pairs, found.valid) == (("a.en", "a.de"), ("b.tsv",))
