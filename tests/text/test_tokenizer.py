@@ -34,8 +34,8 @@ texts = st.lists(st.one_of(st.sampled_from(NAMES + ODD), anything), max_size=8).
 
 
 @cache
-def trained(kind: str, unicode: str = "NFC", lowercase: bool = False) -> Tokenizer:
-    return Tokenizer.train(CORPUS, kind, vocabulary=330, unicode=unicode, lowercase=lowercase)
+def trained(kind: str, unicode: str = "NFC", lowercase: bool = False, accents: bool = True) -> Tokenizer:
+    return Tokenizer.train(CORPUS, kind, vocabulary=330, unicode=unicode, lowercase=lowercase, accents=accents)
 
 
 @cache
@@ -158,8 +158,9 @@ def test_decode_drops_specials(kind: str) -> None:
 
 @pytest.mark.parametrize("unicode", FORMS)
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_normalising_every_character_twice_changes_nothing(unicode: str, lowercase: bool) -> None:
-    normalise = trained("characters", unicode, lowercase).normalise
+@pytest.mark.parametrize("accents", [False, True])
+def test_normalising_every_character_twice_changes_nothing(unicode: str, lowercase: bool, accents: bool) -> None:
+    normalise = trained("characters", unicode, lowercase, accents).normalise
     once = [normalise(chr(point)) for point in range(0x30000) if not 0xD800 <= point < 0xE000]
     assert [normalise(text) for text in set(once)] == list(set(once))
 
@@ -169,6 +170,27 @@ def test_normalising_every_character_twice_changes_nothing(unicode: str, lowerca
 def test_the_unicode_forms_are_those_of_python(unicode: str, text: str) -> None:
     expected = text if unicode == "none" else unicodedata.normalize(unicode, text)
     assert trained("words", unicode).normalise(text) == expected
+
+
+@pytest.mark.parametrize("unicode", FORMS)
+@given(text=st.text(st.characters(exclude_categories=["Cn", "Cs"]), max_size=20))
+def test_without_accents_no_mark_is_left_and_nothing_else_is_lost(unicode: str, text: str) -> None:
+    form = "NFC" if unicode == "none" else unicode
+    decomposed = unicodedata.normalize("NFD", unicodedata.normalize(form, text))
+    bare = "".join(character for character in decomposed if not unicodedata.category(character).startswith("M"))
+    assert trained("words", unicode, accents=False).normalise(text) == unicodedata.normalize(form, bare)
+
+
+def test_without_accents() -> None:
+    tokenizer = trained("characters", lowercase=True, accents=False)
+    assert [tokenizer.normalise(text) for text in ("Zoë", "CAFE\u0301", "naïve", "각하", "Øre")] == [
+        "zoe",
+        "cafe",
+        "naive",
+        "각하",
+        "øre",
+    ]
+    assert Tokenizer.from_json(tokenizer.to_json()).encode("Thé") == tokenizer.encode("the")
 
 
 @pytest.mark.parametrize("kind", KINDS)

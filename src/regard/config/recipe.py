@@ -47,6 +47,7 @@ class Side(Section):
     vocabulary: Annotated[int, Field(ge=8, le=10_000_000)] = Field(description="most tokens in the vocabulary")
     unicode: Literal["NFC", "NFKC", "NFD", "none"] = Field("NFC", description="the Unicode form text is brought to")
     lowercase: bool = Field(False, description="lower case first")
+    accents: bool = Field(True, description="false: without the marks on letters, é as e; vowel signs are lost too")
 
 
 class Tokenizers(Section):

@@ -56,14 +56,17 @@ class TokenizerKind:
         """What cuts the text."""
         return pre_tokenizers.Split(Regex(self.pattern), "removed" if self.spaces_between else "isolated")
 
-    def normalizer(self, unicode: str, lowercase: bool) -> normalizers.Normalizer:
-        """What is done to text before it is cut: Unicode form, case, the space in front.
+    def normalizer(self, unicode: str, lowercase: bool = False, accents: bool = True) -> normalizers.Normalizer:
+        """What is done to text before it is cut: Unicode form, case, marks, the space in front.
 
         The form is applied again after lowercasing, each of which can undo the other (NFKC makes H of ℌ, which has
         no lower case of its own): so doing all of it twice changes nothing.
         """
         form = FORMS[unicode]
         steps = [*form, normalizers.Lowercase(), *form] if lowercase else [*form]
+        if not accents:
+            # what is left of a letter is put together again (Hangul), also where no form was asked for
+            steps += [normalizers.NFD(), normalizers.StripAccents(), *(form or [normalizers.NFC()])]
         return normalizers.Sequence([*steps, normalizers.Prepend(" ")] if self.leading_space else steps)
 
     def decoder(self) -> decoders.Decoder | None:

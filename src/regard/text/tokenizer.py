@@ -6,6 +6,7 @@ ids, except that characters outside the vocabulary, which we spell in bytes, are
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -44,15 +45,23 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], kind: str, *, vocabulary: int, unicode: str = "NFC", lowercase: bool = False
+        cls,
+        texts: Iterable[str],
+        kind: str,
+        *,
+        vocabulary: int,
+        unicode: str = "NFC",
+        lowercase: bool = False,
+        accents: bool = True,
     ) -> Tokenizer:
         """Learns from texts, read once and in constant memory but for the distinct pieces; equal texts, equal JSON.
 
         vocabulary: most ids, specials and bytes included; characters, graphemes and symbols take what they need.
-        unicode: NFC, NFKC, NFD or none. Raises RecipeError on a setting, DataError where there is no text.
+        unicode: NFC, NFKC, NFD or none. Without `accents` all marks are taken off: é is e.
+        Raises RecipeError on a setting, DataError where there is no text.
         """
         chosen = check_settings(kind, vocabulary, unicode)
-        normalizer = chosen.normalizer(unicode, lowercase)
+        normalizer = chosen.normalizer(unicode, lowercase, accents)
         backend = Backend(chosen.learn(count_pieces(texts, normalizer, chosen), vocabulary))
         backend.normalizer, backend.pre_tokenizer = normalizer, chosen.pre_tokenizer()
         if decoder := chosen.decoder():
@@ -96,7 +105,7 @@ class Tokenizer:
         """What in a file that the library could read breaks a promise of this class; empty when all is well."""
         kind, backend = KINDS[self.kind], self._backend
         reserved = SPECIALS + BYTES if kind.has_bytes else SPECIALS
-        normalizers = [kind.normalizer(unicode, lowercase) for unicode in FORMS for lowercase in (False, True)]
+        normalizers = [kind.normalizer(*each) for each in itertools.product(FORMS, (False, True), (False, True))]
         faults = {
             "its ids have gaps": [self._ids[piece] for piece in self._pieces] != list(range(len(self))),
             "its first ids are not our specials and bytes": self._pieces[: len(reserved)] != reserved,

@@ -87,4 +87,11 @@ def train_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
 
 
 def _train_tokenizer(texts: Iterable[str], side: Side) -> Tokenizer:
-    return Tokenizer.train(texts, side.kind, vocabulary=side.vocabulary, unicode=side.unicode, lowercase=side.lowercase)
+    return Tokenizer.train(
+        texts,
+        side.kind,
+        vocabulary=side.vocabulary,
+        unicode=side.unicode,
+        lowercase=side.lowercase,
+        accents=side.accents,
+    )
