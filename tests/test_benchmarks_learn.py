@@ -60,6 +60,11 @@ def test_cmudict_drops_development_words_that_are_trained_on(learn: ModuleType, 
     assert pairs(part, "train") == [("A", "AH"), ("A", "EY"), ("TO", "T UW")]
     assert pairs(part, "dev") == [("TWO", "T UW")]
     assert pairs(part, "test") == [("TOO", "T UW")]
+    (tmp_path / "out" / "distilled.tsv").write_text("A\tAH\nTWAIN\tT W EY N\n", encoding="utf-8")
+    [again, distilled] = learn.SETS["cmudict"].prepare(data, tmp_path / "out")
+    assert again == part
+    assert (distilled.dev, distilled.test) == (part.dev, part.test)
+    assert pairs(distilled, "train") == [("A", "AH"), ("TWAIN", "T W EY N")]
 
 
 def test_inflection_spells_lemma_and_features(learn: ModuleType, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 Development words that also stand in the training part are dropped (721). Published: one answer a distinct word, right
 if equal to any of its pronunciations.
+
+The part `distilled` is trained on what an ensemble answers: it is there when distil.py has written it to
+RUNS/cmudict/pairs/distilled.tsv.
 """
 
 from __future__ import annotations
@@ -19,13 +22,16 @@ PUBLISHED = {  # WER, and PER where it was given
 
 
 def prepare(data: Path, folder: Path) -> list[Part]:
-    """One part."""
+    """One part, or two."""
     train = list(_pairs(data / "cmudict-0.7b.train-dev-20-21"))
     known = {word for word, _ in train}
     dev = [pair for pair in _pairs(data / "cmudict-0.7b.train-dev-1-21") if pair[0] not in known]
     splits = {"train": train, "dev": dev, "test": list(_pairs(data / "cmudict-0.7b.test"))}
     files = {name: (write_pairs(folder / f"{name}.tsv", pairs),) for name, pairs in splits.items()}
-    return [Part("", files["train"], files["dev"], files["test"])]
+    found = [Part("", files["train"], files["dev"], files["test"])]
+    if (distilled := folder / "distilled.tsv").exists():
+        found.append(Part("distilled", (distilled,), files["dev"], files["test"]))
+    return found
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str]]:
