@@ -145,6 +145,17 @@ def test_every_metric_can_be_drawn(metric: str) -> None:
     assert shown == ([loss, loss] if metric == "loss" else [loss, loss, other, other])
 
 
+def test_a_curve_is_against_flops_and_against_time() -> None:
+    """The runs made by hand end after 20 steps of 5 billion operations, and after 2 seconds."""
+    drawn = ElementTree.fromstring(f"<div>{curves(plan(['a']), [result('a', 1, 10.0)])}</div>")
+    labels = [[each.text for each in chart.iter("text")] for chart in drawn.iter("svg") if chart.get("aria-label")]
+    operations, seconds = labels[:2]
+    assert "FLOPs" in operations
+    assert "100G" in operations
+    assert "seconds of training" in seconds
+    assert "2" in seconds
+
+
 def test_a_heat_map_has_a_cell_for_each_weight_that_shows() -> None:
     seen = Glance(("a", "<b>", "(end)"), ("x", " "), ((0.9, 0.1, 0.0), (0.005, 0.0, 0.995)))
     svg = heat_map(seen)

@@ -13,7 +13,7 @@ from regard.look.svg import Line, Mark, legend, line_chart, scatter_chart
 
 
 def curves(plan: Plan, results: Sequence[Result]) -> str:
-    """Loss and metric against steps, time and FLOPs: seeds thin, their mean thick."""
+    """Loss and metric against FLOPs and against time: seeds thin, their mean thick."""
     charts = [
         line_chart(
             _with_unit(name),
@@ -23,7 +23,7 @@ def curves(plan: Plan, results: Sequence[Result]) -> str:
             named=False,
         )
         for name in dict.fromkeys(("loss", plan.metric))
-        for clock, x_name in (("step", "step"), ("seconds", "seconds of training"), ("flops", "GFLOPs"))
+        for clock, x_name in (("flops", "FLOPs"), ("seconds", "seconds of training"))
     ]
     return _side_by_side(charts, legend(_names(plan)))
 
@@ -52,7 +52,7 @@ def _lines(plan: Plan, results: Sequence[Result], name: str, clock: str) -> Iter
     for kind, planned in enumerate(plan.planned):
         variant = planned.variant.name
         own = [result for result in results if result.variant == variant]
-        of, unit = ("step", planned.probe.step_flops / 1e9) if clock == "flops" else (clock, 1.0)
+        of, unit = ("step", planned.probe.step_flops) if clock == "flops" else (clock, 1.0)
         lines = [[(each[of] * unit, each[name]) for each in result.curve if name in each] for result in own]
         if len(lines) > 1:
             for result, line in zip(own, lines, strict=True):
