@@ -4,6 +4,7 @@
     python benchmarks/learn.py SET FOLDER RUNS --seeds 1 2 3 --parts fre hun --at-once 2
     python benchmarks/learn.py SET FOLDER RUNS --seeds 1 2 3 --test --together
     python benchmarks/learn.py SET FOLDER RUNS --defaults   # what `regard train` chooses by itself
+    python benchmarks/learn.py SET FOLDER RUNS --recipe NAME  # another recipe: benchmarks/results/recipes/SET-NAME.toml
     python benchmarks/learn.py table                        # what was measured, as benchmarks/results/README.md has it
 
 FOLDER holds the files of the data set, as its file in benchmarks/sets/ says; nothing is fetched. RUNS keeps the runs:
@@ -42,7 +43,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("runs", type=Path, help="a folder for runs")
     parser.add_argument("--parts", nargs="+", help="languages and the like; all if not given")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--defaults", action="store_true", help="no recipe: what `regard train` chooses")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--defaults", action="store_true", help="no recipe: what `regard train` chooses")
+    settings.add_argument("--recipe", default="best", metavar="NAME", help="another recipe than the best")
     parser.add_argument("--test", action="store_true", help="score the test set too: once, when the recipe is final")
     parser.add_argument("--together", action="store_true", help="score the models of all seeds as an ensemble as well")
     parser.add_argument("--at-once", type=int, default=1, help="trainings side by side, the processors shared out")
@@ -55,11 +58,14 @@ class Measuring:
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked, self.set = asked, SETS[asked.set]
-        self.settings = "default" if asked.defaults else "best"
+        self.settings = "default" if asked.defaults else asked.recipe
         self.runs = asked.runs / asked.set / self.settings
         self.file = asked.record / f"{asked.set}.json"
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.recipe = RESULTS / "recipes" / f"{asked.set}.toml"
+        name = asked.set if asked.recipe == "best" else f"{asked.set}-{asked.recipe}"
+        self.recipe = RESULTS / "recipes" / f"{name}.toml"
+        if not asked.defaults and not self.recipe.is_file():
+            raise SystemExit(f"there is no {self.recipe}")
 
     def parts(self) -> list[Part]:
         """Those asked for."""
