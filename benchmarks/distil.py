@@ -4,8 +4,8 @@
 
 OUT has the pairs of PAIRS, and for each distinct source there, and each line of the FILEs that is none of them, what
 the models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a
-student can learn that its teachers' pairs did not say. Words that shall be tested must not stand in the FILEs:
---without TEST leaves out the sources of a file of pairs.
+student can learn that its teachers' pairs did not say. --without TEST leaves out whatever stands as a source in TEST, a
+file of pairs too: words that shall be tested must not be taught. Upper and lower case are different words.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """SOURCE TAB TARGET lines."""
-    columns = (line.partition("\t") for line in read_lines(path))
-    return [(source, target) for source, _, target in columns]
+    """SOURCE TAB TARGET lines; any other ends the program, for it would not be left out, or be taught half."""
+    pairs = [line.split("\t") for line in read_lines(path)]
+    if (wrong := next((number for number, pair in enumerate(pairs, 1) if len(pair) != 2), None)) is not None:
+        raise SystemExit(f"{path}:{wrong}: wanted a source, a tab and a target")
+    return [(source, target) for source, target in pairs]
 
 
 def sources_of(pairs: Iterable[tuple[str, str]], words: Iterable[str], without: set[str]) -> list[str]:
@@ -55,8 +57,8 @@ def answered(models: Sequence[Path], sources: Sequence[str]) -> list[tuple[str, 
 def main(arguments: list[str]) -> None:
     """Writes the pairs and says how many."""
     asked = parse(arguments)
-    true = read_pairs(asked.pairs)
     tested = {source for file in asked.without for source, _ in read_pairs(file)}
+    true = [pair for pair in read_pairs(asked.pairs) if pair[0] not in tested]
     words = [word for file in asked.words for word in read_lines(file)]
     taught = answered(asked.models, sources_of(true, words, tested))
     written = dict.fromkeys([*true, *(pair for pair in taught if pair[1].strip())])

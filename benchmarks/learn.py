@@ -1,4 +1,4 @@
-"""Trains on a data set with published results, and scores it: everything in benchmarks/results/ was made by this.
+"""Trains on a data set with published results, and scores it: the tables of benchmarks/results/ were made by this.
 
     python benchmarks/learn.py SET FOLDER RUNS              # SET: a name in benchmarks/sets/__init__.py
     python benchmarks/learn.py SET FOLDER RUNS --seeds 1 2 3 --parts fre hun --at-once 2
@@ -15,13 +15,17 @@ data are looked at. The settings are those of benchmarks/results/recipes/SET.tom
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +86,7 @@ class Measuring:
     def train(self, part: Part, seed: int) -> None:
         """A new run, or the rest of one that was stopped; nothing for one that is done."""
         run = self.run(part, seed)
+        self._check(run)
         if (run / "MANIFEST.json").exists():
             return
         command: list[str | Path] = [sys.executable, "-m", "regard", "train"]
@@ -101,16 +106,46 @@ class Measuring:
                 command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
             )
 
-    def measure(self, part: Part, seeds: Sequence[int], split: Split) -> None:
-        """Scores and keeps the numbers, unless they are known."""
-        rows = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else []
-        key = {"settings": self.settings, "part": part.name, "seeds": list(seeds), "split": split}
-        if any(row.items() >= key.items() for row in rows):
+    def _check(self, run: Path) -> None:
+        """Ends the program if the run that is there was trained with other settings than the recipe has now."""
+        if self.asked.defaults or not (run / "recipe.toml").exists():
             return
-        numbers = self.set.measure([self.run(part, seed) for seed in seeds], part, split)
+        wanted, found = (
+            dict(_flat(tomllib.loads(path.read_text("utf-8")))) for path in (self.recipe, run / "recipe.toml")
+        )
+        if other := [key for key, value in wanted.items() if found.get(key) != value]:
+            raise SystemExit(f"{run} was trained with another {', '.join(other)}: move it away to train again")
+
+    def measure(self, part: Part, seeds: Sequence[int], split: Split) -> None:
+        """Scores and keeps the numbers, unless they are known of these very models."""
+        runs = [self.run(part, seed) for seed in seeds]
+        key = {"settings": self.settings, "part": part.name, "seeds": list(seeds), "split": split}
+        models = {"models": [hashlib.sha256((run / "MANIFEST.json").read_bytes()).hexdigest()[:12] for run in runs]}
+        if any(row.items() >= {**key, **models}.items() for row in self._rows()):
+            return
+        numbers = self.set.measure(runs, part, split)
         print(f"{self.settings} {part.name} seeds {seeds} {split}: {numbers}", flush=True)
-        rows.append({**key, **numbers, **self._facts(part, seeds)})
-        self.file.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+        with self._alone():
+            others = [row for row in self._rows() if not row.items() >= key.items()]
+            self._keep([*others, {**key, **numbers, **self._facts(part, seeds), **models}])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.file.read_text(encoding="utf-8"))) if self.file.exists() else []
+
+    def _keep(self, rows: Sequence[dict[str, Any]]) -> None:
+        new = self.file.with_suffix(".new")
+        new.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+        new.replace(self.file)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process that measures changes the numbers."""
+        folder = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _facts(self, part: Part, seeds: Sequence[int]) -> dict[str, float]:
         events = [self._events(part, seed) for seed in seeds]
@@ -132,6 +167,14 @@ class Measuring:
         path = self.asked.record / "logs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
 
 
 def main(arguments: list[str]) -> None:

@@ -70,7 +70,7 @@ def main(data: str, architecture: str, run: str) -> None:
         train(Path(data), architecture, folder)
     source, target = sides(Path(data), "test_2016_flickr")
     command: list[str | Path] = [sys.executable, "-m", "regard", "translate", folder, source, "--beam", "5"]
-    answers = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split("\n")[:-1]
+    answers = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode("utf-8").split("\n")[:-1]
     references = target.read_text(encoding="utf-8").split("\n")[:-1]
     bleu = sacrebleu.corpus_bleu(answers, [references], tokenize="none", force=True)
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n") if line]

@@ -143,12 +143,45 @@ def test_a_part_is_trained_once_scored_alone_and_together(
     assert [row["split"] for row in rows] == ["dev"] * 3 + ["test"] * 3
     assert "training" not in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    other = TINY.replace("dropout = 0.0", "dropout = 0.5")
+    (record / "recipes" / "g2p2020.toml").write_text(other, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"fre-100-1 was trained with another model\.dropout: move it away"):
+        learn.main(arguments)
     logs = sorted(path.name for path in (record / "logs").iterdir())
     assert logs == ["g2p2020-best-fre-100-1.jsonl", "g2p2020-best-fre-100-2.jsonl"]
     learn.main(["table"])
     told = capsys.readouterr().out
     assert "| fre-100 | best | test | 2 |" in told
     assert "| fre-100 | best | test | 2 together |" in told
+
+
+def test_numbers_are_those_of_the_models_that_are_there(
+    learn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured once; again after another training; and what another process wrote meanwhile is kept."""
+    from sets.part import DataSet, Part
+
+    record, measured = tmp_path / "results", []
+
+    def measure(models: list[Path], part: Part, split: str) -> dict[str, float]:
+        measured.append(part.name)
+        if len(measured) == 1:
+            (record / "toy.json").write_text('[{"settings": "other", "part": "a", "seeds": [1], "split": "dev"}]')
+        return {"wer": float(len(measured))}
+
+    monkeypatch.setitem(learn.SETS, "toy", DataSet(lambda data, folder: [], measure))
+    run = tmp_path / "runs" / "toy" / "default" / "a-1"
+    run.mkdir(parents=True)
+    events = [{"event": "start", "parameters": 7}, {"event": "end", "step": 5, "seconds": 60.0}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    asked = learn.parse(["toy", str(tmp_path), str(tmp_path / "runs"), "--defaults", "--record", str(record)])
+    for manifest, times in (("one", 1), ("one", 1), ("two", 2)):
+        (run / "MANIFEST.json").write_text(manifest, encoding="utf-8")
+        learn.Measuring(asked).measure(Part("a", (), (), ()), [1], "dev")
+        assert len(measured) == times
+    other, row = json.loads((record / "toy.json").read_text("utf-8"))
+    assert other["settings"] == "other"
+    assert (row["wer"], row["parameters"], row["steps"], row["minutes"]) == (2.0, 7, 5, 1.0)
 
 
 def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType) -> None:
@@ -200,7 +233,7 @@ def test_the_page_says_what_was_measured(learn: ModuleType, capsys: pytest.Captu
 def test_a_student_is_asked_what_is_not_tested(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     import distil
 
-    files = {"pairs": "a\tA\nb\tB\na\tAA\n", "test": "t\tT\n", "words": "t\nc\n\nb\n"}
+    files = {"pairs": "a\tA\nb\tB\nt\tT\na\tAA\n", "test": "t\tT\n", "words": "t\nc\n\nb\n"}
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     asked: list[str] = []
@@ -211,6 +244,8 @@ def test_a_student_is_asked_what_is_not_tested(learn: ModuleType, tmp_path: Path
 
     monkeypatch.setattr(distil, "answers", answers)
     out = tmp_path / "out"
+    with pytest.raises(SystemExit, match=r"words:1: wanted a source, a tab and a target"):
+        distil.main([str(tmp_path / "pairs"), str(out), "model", "--without", str(tmp_path / "words")])
     words, test = ["--words", str(tmp_path / "words")], ["--without", str(tmp_path / "test")]
     distil.main([str(tmp_path / "pairs"), str(out), "model", *words, *test])
     assert asked == ["a", "b", "c"]  # no word that is tested, none twice, no blank one

@@ -225,8 +225,11 @@ def test_who_chooses_what_a_transformer_is_made_of_gets_one() -> None:
 def test_a_run_has_as_many_epochs_as_its_preset() -> None:
     few, many = (choose(look("phones", count), {})[0] for count in (60_000, 120_000))
     assert many.training.steps == pytest.approx(2 * few.training.steps, rel=0.1)
-    halved = choose(look("phones", 120_000), {"data": {"tokens_per_batch": many.data.tokens_per_batch // 2}})[0]
+    half = {"tokens_per_batch": many.data.tokens_per_batch // 2}
+    halved = choose(look("phones", 120_000), {"data": half})[0]
     assert halved.training.steps == pytest.approx(2 * many.training.steps, rel=0.1)
+    both = choose(look("phones", 120_000), {"data": half, "training": {"accumulate": 2}})[0]
+    assert both.training.steps == many.training.steps
 
 
 def test_the_longest_answer_fits() -> None:

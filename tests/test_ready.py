@@ -110,6 +110,13 @@ def test_what_is_neither_is_told_the_names(models: Path, tmp_path: Path, capsys:
     assert "comes with the package" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["x" * 300, "a sentence " * 40, "nul\0"])
+def test_what_cannot_be_a_path_is_no_model(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["translate", text]) == 2
+    told = capsys.readouterr().err
+    assert "MANIFEST.json: expected a list of files, found a fault" in told
+
+
 def test_info_lists_them(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["info"]) == 0
     assert capsys.readouterr().out == "letters\nspell    Says words in letters.\n"
@@ -156,4 +163,4 @@ def test_those_in_the_package_load_and_say_what_they_are(monkeypatch: pytest.Mon
     for name, folder in ready_models().items():
         assert Translator.load(name).recipe == Translator.load(folder).recipe
         assert first_sentence(folder)
-        assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 4_200_000
+        assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 4_100_000

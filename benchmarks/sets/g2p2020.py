@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 
 from regard.text.lines import read_lines
-from sets.part import DataSet, Part, error_rates
+from sets.part import DataSet, Part, error_rates, write_lines
 
 LANGUAGES = ("arm", "bul", "fre", "geo", "gre", "hin", "hun", "ice", "kor", "lit")
 PUBLISHED = {  # WER: LSTM; Transformer, tuned; one Transformer with fixed settings
@@ -38,10 +38,8 @@ def prepare(data: Path, folder: Path) -> list[Part]:
         train, dev, test = (data / f"{language}_{split}.tsv" for split in ("train", "dev", "test"))
         found.append(Part(language, (train,), (dev,), (test,)))
         for count in FEWER:
-            few = folder / f"{language}-{count}.tsv"
-            few.parent.mkdir(parents=True, exist_ok=True)
             drawn = random.Random(count).sample(list(read_lines(train)), count)
-            few.write_text("".join(line + "\n" for line in drawn), encoding="utf-8", newline="\n")
+            few = write_lines(folder / f"{language}-{count}.tsv", drawn)
             found.append(Part(few.stem, (few,), (dev,), (test,)))
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regard.text.lines import read_lines
-from sets.part import DataSet, Numbers, Part, Split, answers, write_pairs
+from sets.part import DataSet, Numbers, Part, Split, answers, write_lines, write_pairs
 
 LANGUAGES = ("hebrew", "katakana")
 SPLITS = {"train": 64, "dev": 16, "test": 20}
@@ -36,8 +36,7 @@ def measure(models: Sequence[Path], part: Part, split: Split) -> Numbers:
     for line in read_lines(part.files(split)[0]):
         word, _, spelled = line.partition("\t")
         right.setdefault(word, set()).add(spelled)
-    sources = part.files(split)[0].with_suffix(f".{split}.words")
-    sources.write_text("".join(word + "\n" for word in right), encoding="utf-8")
+    sources = write_lines(part.files(split)[0].with_suffix(f".{split}.words"), right)
     given = [json.loads(line) for line in answers(models, sources, "--n-best", "3", "--json")]
     ranks = [
         _rank([answer["text"] for answer in each["answers"]], right[word])

@@ -43,15 +43,24 @@ class DataSet:
 
 
 def regard(*arguments: str | Path) -> str:
-    """Runs a command in a process of its own; returns its standard output."""
+    """Runs a command in a process of its own; returns its standard output, whose lines end as they were written."""
     command = [sys.executable, "-m", "regard", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode("utf-8")
 
 
 def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
     """A file of pairs, a tab between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8", newline="\n")
+    return write_lines(path, (f"{source}\t{target}" for source, target in pairs))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """A file of lines. One that holds them already is left alone: a training may be reading it."""
+    content = "".join(line + "\n" for line in lines).encode("utf-8")
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".new")
+        new.write_bytes(content)
+        new.replace(path)
     return path
 
 

@@ -1,6 +1,6 @@
-"""SCAN, commands to actions (Lake and Baroni 2018): FOLDER holds tasks_{train,test}_{simple,length}.txt.
+"""SCAN, commands to actions (Lake and Baroni 2018): FOLDER holds tasks_{train,test}_simple.txt.
 
-There is no development part: the last tenth of a shuffled training part of `simple` is kept for it.
+There is no development part: 1,000 of the training pairs, drawn at random, are kept for it.
 """
 
 from __future__ import annotations

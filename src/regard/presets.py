@@ -172,8 +172,9 @@ def _decoder_norm(norm: str, size: int) -> str | None:
 
 def _training(survey: Survey, settings: Settings) -> Settings:
     preset = _preset(survey, settings)
-    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens)
-    steps = settings.get("training", {}).get("steps", _steps(survey, settings, preset, tokens))
+    training = settings.get("training", {})
+    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens) * training.get("accumulate", 1)
+    steps = training.get("steps", _steps(survey, settings, preset, tokens))
     data = settings.get("data", {})
     too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)

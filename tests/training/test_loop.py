@@ -17,7 +17,13 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.training.journal import Journal
 from regard.training.loss import cross_entropy
-from regard.training.optimiser import OPTIMISERS, hidden_matrices, restore_optimiser
+from regard.training.optimiser import (
+    OPTIMISERS,
+    hidden_matrices,
+    optimiser_tensors,
+    restore_optimiser,
+    state_bytes,
+)
 from regard.training.schedule import SCHEDULES, rate_factor
 from regard.training.step import Stepper
 
@@ -183,3 +189,14 @@ def test_the_journal_rewinds_and_passes_over_half_a_line(tmp_path: Path) -> None
     assert journal.read()[0]["loss"] == 1 / 3
     with pytest.raises(ValueError, match="JSON compliant"):
         journal.write({"event": "step", "loss": math.nan})
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_bytes_of_an_optimiser_are_counted(name: str) -> None:
+    net, settings = model(), training(optimiser=name)
+    optimiser = OPTIMISERS[name](net, settings)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    kept = optimiser_tensors(optimiser, net)
+    assert state_bytes(net, name) == sum(tensor.nbytes for key, tensor in kept.items() if not key.endswith(".step"))

@@ -18,6 +18,7 @@ from regard.errors import DataError, UsageError
 from regard.text.pairs import Pair
 from regard.text.tokenizer import Tokenizer
 from regard.translator import Answer, Lexicon, Request, Tokenizers, Translation, Translator
+from regard.translator.lexicon import consulting
 from small import untrained
 
 LINES = ["fox", "Fox", "FOX", "dogs", "dög", "do\u0308g", "lazy", "fox ", "", " "]
@@ -50,7 +51,8 @@ def plain(text: str) -> str:
 
 def expected(line: str, pairs: list[tuple[str, str]], n_best: int) -> list[str]:
     own = [answer.text for answer in alone(line, n_best).answers]
-    known = [target for source, target in pairs if plain(source) == plain(line)]
+    alike = [pair for pair in pairs if plain(pair[0]) == plain(line)]
+    known = [target for _, target in sorted(alike, key=lambda pair: pair[0] != line)]  # written exactly so: first
     return list(dict.fromkeys([*known, *own]))[:n_best] if known else own
 
 
@@ -102,6 +104,30 @@ def test_what_the_model_says_too_is_said_once() -> None:
     [result] = translator().translate(["fox"], beam=3, n_best=3, lexicon=lexicon([("fox", first)]))
     assert [answer.text for answer in result.answers] == [first, second, third]
     assert [answer.from_lexicon for answer in result.answers] == [True, False, False]
+
+
+def test_what_is_written_exactly_so_comes_first() -> None:
+    words = lexicon([("Polish", "P OW"), ("polish", "P AA"), ("Polish", "P O"), ("polish", "P OW")])
+    assert words.targets("polish") == ["P AA", "P OW", "P O"]
+    assert words.targets("Polish") == ["P OW", "P O", "P AA"]
+    assert words.targets("POLISH") == ["P OW", "P AA", "P O"]
+
+
+def test_two_answers_that_read_alike_are_one_known_and_one_more() -> None:
+    """As with tokens that spell one text in two ways: as many lines come out as without a lexicon."""
+
+    def search(lines: Iterable[str]) -> Iterator[Translation]:
+        for line in lines:
+            answers = [Answer(text, (), 0.0, 0.0, finished=True) for text in ("A B", "A B", "C")]
+            yield Translation(line, tuple(answers), ())
+
+    three = translator().recipe.decoding.model_copy(update={"n_best": 3})
+    [result] = consulting(lexicon([("fox", "A B")]), ["fox"], three, trace=False, search=search)
+    assert [(answer.text, answer.from_lexicon) for answer in result.answers] == [
+        ("A B", True),
+        ("A B", False),
+        ("C", False),
+    ]
 
 
 def test_what_is_there_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,12 +133,15 @@ def test_what_is_copied(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_card_of_ones_own(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "card.md").write_bytes(b"# mine\r\n\n![x](y.svg)\xff")
+    (tmp_path / "card.md").write_bytes("# mine\r\n\n![x](y.svg) é".encode())
     assert run(["shrink", str(folder), str(tmp_path / "small"), "--card", str(tmp_path / "card.md")]) == 0
     assert (tmp_path / "small/README.md").read_bytes() == (tmp_path / "card.md").read_bytes()
     verify(tmp_path / "small", required=["README.md"])
     assert run(["shrink", str(folder), str(tmp_path / "other"), "--card", str(tmp_path / "nowhere.md")]) == 2
     assert "nowhere.md: cannot be read" in capsys.readouterr().err
+    (tmp_path / "latin.md").write_bytes("# é".encode("latin-1"))
+    assert run(["shrink", str(folder), str(tmp_path / "other"), "--card", str(tmp_path / "latin.md")]) == 2
+    assert "latin.md: cannot be read: 'utf-8' codec" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

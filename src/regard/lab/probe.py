@@ -24,7 +24,7 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
 from regard.training.loss import Loss
-from regard.training.optimiser import OPTIMISERS
+from regard.training.optimiser import OPTIMISERS, state_bytes
 from regard.training.pace import TIMED, padded_tokens, seconds_per_token
 from regard.training.step import Stepper
 from regard.translator import Tokenizers
@@ -71,7 +71,7 @@ def probe(recipe: Recipe, tokenizers: Tokenizers, pairs: Sequence[Pair]) -> Prob
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         step_flops=flops + update_flops(model, recipe.training),
         step_tokens=accumulate * _mean(_real(batch) for batch in batches),
-        step_bytes=step_bytes(model, fullest, smoothing),
+        step_bytes=step_bytes(model, fullest, smoothing, recipe.training.optimiser),
         step_seconds=_step_seconds(model, batches, recipe),
         source_length=length,
         operations=costs.operations if costs else None,
@@ -105,17 +105,17 @@ def update_flops(model: EncoderDecoder, training: Training) -> int:
     return int(counter.get_total_flops())
 
 
-def step_bytes(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> int:
-    """Bytes that a step on `batch` holds: weights, as many for gradients and for each of Adam's two moments, and what
-    autograd keeps of the forward pass until the backward pass has used it.
+def step_bytes(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0, optimiser: str = "adamw") -> int:
+    """Bytes that a step on `batch` holds: weights, as many for gradients, the optimiser's moments, and what autograd
+    keeps of the forward pass until the backward pass has used it.
 
     Counted, not measured: the same on every machine. What a kernel needs for a moment, and what torch itself takes, is
     not in it.
     """
     model.train()
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    held = 2 * sum(parameter.nbytes for parameter in model.parameters()) + state_bytes(model, optimiser)
     loss = Loss(model)
-    return 4 * weights + saved_bytes(lambda: loss(batch, smoothing), model)
+    return held + saved_bytes(lambda: loss(batch, smoothing), model)
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:

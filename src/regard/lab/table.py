@@ -147,6 +147,6 @@ def _cost_notes(plan: Plan) -> tuple[str, ...]:
     length = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
     return (
         "FLOPs: multiplications and additions of the whole training",
-        "step memory: weights, gradients, Adam's moments, and what is kept for the backward pass",
+        "step memory: weights, gradients, the optimiser's moments, and what is kept for the backward pass",
         f"serial steps, longest path: through the encoder, for the mean source of {length} tokens",
     )

@@ -5,6 +5,7 @@ A folder of that name in the current directory wins, and what is written as a pa
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def ready_models() -> dict[str, Path]:
 
 def model_folder(run: str | Path) -> Path:
     """The folder that is meant: of a word which names no folder here, the model's of that name, if there is one."""
-    if isinstance(run, Path) or Path(run).is_dir() or Path(run).name != run:
+    # os.path, for a text that cannot be a path is no folder either, and no fault yet
+    if isinstance(run, Path) or os.path.isdir(run) or Path(run).name != run:
         return Path(run)
     return ready_models().get(run, Path(run))
 

@@ -128,7 +128,7 @@ class Tokenizer:
         return KINDS[self.kind].has_bytes
 
     def normalise(self, text: str) -> str:
-        """Unicode form and case only. Doing it twice changes nothing. Raises DataError on a lone surrogate."""
+        """Unicode form, case and marks only. Doing it twice changes nothing. Raises DataError on a lone surrogate."""
         spaced = self._normalised(text)
         return spaced.removeprefix(" ") if KINDS[self.kind].leading_space else spaced
 

@@ -11,7 +11,7 @@ from regard.config import Training
 from regard.data.batches import Order
 from regard.device import could_be_faster, describe
 from regard.errors import StorageError
-from regard.trainer.setup import COPIES, Setup
+from regard.trainer.setup import Setup, held
 from regard.training.journal import Event
 from regard.training.memory import free_bytes
 from regard.training.pace import TIMED, padded_tokens, seconds_per_token
@@ -26,8 +26,8 @@ def forecast(setup: Setup, run: Path) -> Event:
     pairs = setup.corpus.epoch(0)
     order = setup.order
     tokens = int(pairs.source.lengths.sum() + pairs.target.lengths.sum()) / len(order) * training.accumulate
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
-    checkpoint = weights * (4 if training.ema else 3)
+    weights = sum(parameter.nbytes for parameter in setup.model.parameters())
+    checkpoint = held(setup) - (0 if training.ema else weights)  # no gradients; averages where there are some
     disk = checkpoint * _checkpoints_kept(training) + weights
     free_disk = shutil.disk_usage(_existing(run)).free
     if disk > free_disk:
@@ -45,7 +45,7 @@ def forecast(setup: Setup, run: Path) -> Event:
         "checkpoint_bytes": checkpoint,
         "disk_bytes": disk,
         "free_disk_bytes": free_disk,
-        "memory_bytes": _memory(setup, order, weights),
+        "memory_bytes": _memory(setup, order),
         "free_memory_bytes": free_bytes(setup.device),
         "device": describe(setup.device, setup.precision, training),
         "processes": setup.world.size,
@@ -71,14 +71,14 @@ def _seconds(setup: Setup, order: Order) -> float:
     return seconds_per_token(alone, batches) * mean * training.accumulate / setup.world.size
 
 
-def _memory(setup: Setup, order: Order, weights: int) -> int | None:
+def _memory(setup: Setup, order: Order) -> int | None:
     """Weights and what goes with them, and the fullest batch."""
     if setup.footprint is None:
         return None
     footprint, room = setup.footprint, setup.room * setup.world.size
     needs = (count * footprint.row(width) for count, width in order.shapes().tolist())
     fullest = max((need for need in needs if need <= room), default=0.0)  # others are computed in pieces, or left out
-    return COPIES * weights + round(fullest / setup.world.size)
+    return held(setup) + round(fullest / setup.world.size)
 
 
 def _existing(folder: Path) -> Path:

@@ -21,11 +21,10 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.trainer.job import Job
 from regard.training.memory import SAFE, Footprint, free_bytes, measure
+from regard.training.optimiser import state_bytes
 from regard.training.parallel import check_parallel
 from regard.training.recompute import recompute_blocks
 from regard.training.world import World
-
-COPIES = 4  # of the weights: themselves, gradients, two moments of Adam
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,14 @@ def _room(setup: Setup) -> float | None:
     free = free_bytes(setup.device)
     if free is None:
         return None
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
     here = 1 if setup.device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1.0, SAFE * free / here - COPIES * weights)
+    return max(1.0, SAFE * free / here - held(setup))
+
+
+def held(setup: Setup) -> int:
+    """Bytes of weights, gradients and what the optimiser keeps."""
+    weights = sum(parameter.nbytes for parameter in setup.model.parameters())
+    return 2 * weights + state_bytes(setup.model, setup.job.recipe.training.optimiser)
 
 
 def fitted(setup: Setup) -> Setup:

@@ -87,6 +87,12 @@ OPTIMISERS: dict[str, Callable[[nn.Module, Training], Optimizer]] = {
 }
 
 
+def state_bytes(model: nn.Module, optimiser: str) -> int:
+    """Of what an optimiser keeps from step to step: two moments a weight, for the matrices of Muon one."""
+    single = hidden_matrices(model) if optimiser == "muon" else []
+    return 2 * sum(p.nbytes for p in model.parameters()) - sum(p.nbytes for p in single)
+
+
 def optimiser_tensors(optimiser: Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimiser's state as `parameter.what` -> tensor."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Tokenizers:
     def names(folder: Path) -> tuple[str, ...]:
         """The files of a model folder that hold them: one that is joint, or one a side."""
         joint = "tokenizer/tokenizer.json"
-        if (folder / joint).exists():
+        if os.path.exists(folder / joint):
             return (joint,)
         return ("tokenizer/source.tokenizer.json", "tokenizer/target.tokenizer.json")
 
@@ -66,14 +67,14 @@ def verified(run: str | Path) -> Path:
     try:
         verify(folder, required=("recipe.toml", "model.safetensors", *Tokenizers.names(folder)))
     except ModelFolderError as error:
-        fix = error.fix if (folder / MANIFEST).exists() else "; ".join([error.fix, *_ready(folder)])
+        fix = error.fix if os.path.exists(folder / MANIFEST) else "; ".join([error.fix, *_ready(folder)])
         raise ModelFolderError(error.message, where=error.where, fix=fix) from None
     return folder
 
 
 def _ready(folder: Path) -> list[str]:
     """What comes with the package, for who named a folder that is none."""
-    if folder.is_dir() and folder.name in ready_models():
+    if os.path.isdir(folder) and folder.name in ready_models():
         return [f"the model of that name that comes with the package is {ready_models()[folder.name]}"]
     names = ", ".join(names_like(folder.name))
     return [f"models that come with the package: {names}"] if names else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ Search = Callable[[Iterable[str]], Iterator[Translation]]
 
 @dataclass
 class Lexicon:
-    """Sources, as a tokenizer normalises them (Unicode form, case), and the targets of each as they were given.
+    """Sources, as a tokenizer normalises them (Unicode form, case, marks), and the pairs of each as they were given.
 
         lexicon = Lexicon.load("words.tsv", translator.tokenizers)
         for result in translator.translate(lines, lexicon=lexicon): ...
@@ -39,7 +39,7 @@ class Lexicon:
 
     normalise: Callable[[str], str]
     digest: str = ""
-    entries: dict[str, str | dict[str, None]] = field(default_factory=dict)  # one target, or several in order
+    entries: dict[str, Sequence[str]] = field(default_factory=dict)  # of each: source, target, source, target, ...
 
     @staticmethod
     def load(name: str, tokenizers: Tokenizers) -> Lexicon:
@@ -71,23 +71,28 @@ class Lexicon:
                 side = "source" if is_blank(pair.source) else "target"
                 raise DataError(f"the {side} is blank", where=where(pair), fix=FIX)
             content.update(f"{pair.source}\0{pair.target}\0".encode())
-            lexicon._add(lexicon.normalise(pair.source), pair.target)
+            lexicon._add(pair.source, pair.target)
         if not lexicon.entries:
             raise DataError("there is no pair", fix=FIX)
         lexicon.digest = content.hexdigest()
         return lexicon
 
     def _add(self, source: str, target: str) -> None:
-        there = self.entries.setdefault(source, target)
-        if isinstance(there, dict):
-            there[target] = None
-        elif there != target:
-            self.entries[source] = {there: None, target: None}
+        normal = self.normalise(source)
+        pair = (normal if source == normal else source, target)
+        there = self.entries.setdefault(normal, pair)
+        if isinstance(there, list):
+            there.extend(pair)
+        elif there is not pair:
+            self.entries[normal] = [*there, *pair]  # only who has several pays for a list
 
     def targets(self, text: str) -> list[str]:
-        """What a text is answered with, in the order of the lexicon; nothing if it does not stand there."""
+        """What a text is answered with, in the order of the lexicon, but first what is written exactly so there;
+        nothing if it does not stand there.
+        """
         found = () if is_blank(text) else self.entries.get(self.normalise(text), ())
-        return [found] if isinstance(found, str) else list(found)
+        pairs = sorted(zip(found[::2], found[1::2], strict=True), key=lambda pair: pair[0] != text)
+        return list(dict.fromkeys(target for _, target in pairs))
 
 
 def _dictionary(target: Tokenizer) -> Iterator[Pair]:
@@ -147,5 +152,10 @@ def _together(result: Translation, text: str, targets: list[str], n_best: int) -
     if not targets:
         return result
     known = [Answer(target, (), 0.0, 0.0, finished=True, from_lexicon=True) for target in targets]
-    own = [answer for answer in result.answers if answer.text not in targets]
+    left, own = list(targets), []
+    for answer in result.answers:  # two of them may read alike; one each is known
+        if answer.text in left:
+            left.remove(answer.text)
+        else:
+            own.append(answer)
     return replace(result, source=text, answers=tuple([*known, *own][:n_best]))

@@ -45,7 +45,7 @@ def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
     except ModelFolderError as error:
         raise ModelFolderError(error.message, where=str(run / WEIGHTS), fix=error.fix) from None
     recipe = _without_folders(translator.recipe).to_toml().encode()
-    contents = {WEIGHTS: weights, RECIPE: recipe, **_files(run), **({CARD: _read(card)} if card else {})}
+    contents = {WEIGHTS: weights, RECIPE: recipe, **_files(run), **_cards(run, card)}
 
     def write(folder: Path) -> None:
         for name, content in contents.items():
@@ -62,8 +62,6 @@ def _files(run: Path) -> dict[str, bytes]:
     files = {name: (run / name).read_bytes() for name in Tokenizers.names(run)}
     if (run / ALIGNMENT).exists():
         files[ALIGNMENT] = (run / ALIGNMENT).read_bytes()
-    if (run / CARD).exists():
-        files[CARD] = _card((run / CARD).read_text(encoding="utf-8")).encode()
     return files
 
 
@@ -74,12 +72,19 @@ def _without_folders(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": data.model_copy(update=names)})
 
 
-def _read(card: Path) -> bytes:
+def _cards(run: Path, card: Path | None) -> dict[str, bytes]:
+    """README.md, if there is to be one."""
+    if card:
+        return {CARD: _read(card).encode()}
+    return {CARD: _card(_read(run / CARD)).encode()} if (run / CARD).exists() else {}
+
+
+def _read(card: Path) -> str:
     try:
-        return card.read_bytes()
-    except OSError as error:
-        fix = "name a text file, which becomes README.md"
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(card), fix=fix) from None
+        return card.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "name a text file in UTF-8, which becomes README.md, with --card"
+        raise DataError(f"cannot be read: {error}", where=str(card), fix=fix) from None
 
 
 def _card(text: str) -> str:
