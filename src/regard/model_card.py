@@ -34,7 +34,7 @@ of {end["published"]}.
 
 Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
 
-Measured on the development pairs, decoded greedily (percent; the loss in nats a token):
+Measured on the development pairs, {end.get("search", "greedy")} (percent; the loss in nats a token):
 
 | measure | value |
 |---|---|

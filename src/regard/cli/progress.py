@@ -202,7 +202,9 @@ class Screen:
     def _end(self, event: Event) -> None:
         self.close()
         share = f", {event['in_steps']:.0%} of it in steps" if "in_steps" in event else ""
-        self._say(f"done in {event['seconds'] / 60:.1f} min{share}; kept {event['published']}: {_numbers(event)}")
+        search = f", by {event['search']}" if "search" in event else ""
+        kept = f"kept {event['published']}{search}: {_numbers(event)}"
+        self._say(f"done in {event['seconds'] / 60:.1f} min{share}; {kept}")
         self._say(f"the model is in {self.run}; report.html there shows how it went")
 
 

@@ -111,8 +111,8 @@ def _numbers(told: dict[str, list[Event]], pairs: int) -> str:
     if not rows:
         return ""
     notes = (
-        f"On {pairs:,} development pairs, decoded greedily. A line is right if it equals any reference of its source; "
-        "per line: its own reference.",
+        f"On {pairs:,} development pairs, {end.get('search', 'greedy')}. "
+        "A line is right if it equals any reference of its source; per line: its own reference.",
     )
     return html.table(Table("What it is worth", ("measure", "value", "unit"), tuple(rows), (0, 2), notes))
 

@@ -31,19 +31,27 @@ Weights = dict[str, Tensor]
 
 
 def publish(run: Path, translator: Translator, progress: Progress, validate: Validator, tell: Tell) -> None:
-    """Makes `run` a model folder with the better of the best checkpoint and the average of the last ones."""
+    """Makes `run` a model folder with the better of the best checkpoint and the average of the last ones.
+
+    Both are judged by the search that users will get. The best of many checkpoints owes some of its value to luck, so
+    its old one, of greedy decoding, is not held against the average's.
+    """
     model, recipe, journal = translator.model, translator.recipe, Journal(run)
+    beam = recipe.decoding.beam if recipe.decoding.strategy == "beam" else 1
     steps, best, mean = _candidates(run, progress, recipe.training.checkpoint_every, recipe.training.average, tell)
     model.load_state_dict(mean)
-    chosen = validate(model)
-    use_mean = best is None or progress.best_value is None or chosen.value < progress.best_value
-    if best is not None and not use_mean:
+    chosen, what = validate(model, beam), f"the average of steps {', '.join(map(str, steps))}"
+    if best is not None and steps != [progress.best_step]:
         model.load_state_dict(best)
-        chosen = validate(model)
-    what = f"the average of steps {', '.join(map(str, steps))}" if use_mean else f"step {progress.best_step}"
+        other = validate(model, beam)
+        if other.value <= chosen.value:
+            chosen, what = other, f"step {progress.best_step}"
+        else:
+            model.load_state_dict(mean)
     share = 1.0 - progress.aside / max(progress.seconds, 1e-9)
     times = {"seconds": progress.seconds, "in_steps": round(share, 4)}
-    tell({"event": "end", "step": progress.step, **times, "published": what, **chosen.numbers})
+    search = "greedy" if beam == 1 else f"beam {beam}"
+    tell({"event": "end", "step": progress.step, **times, "published": what, "search": search, **chosen.numbers})
     events = journal.read()
     write_file(run / "model.safetensors", save_weights(model))
     save_curve(events, run / CURVE, run.name)

@@ -41,7 +41,7 @@ class Validator:
         encoder = PairEncoder(tokenizers.source, tokenizers.target, translator.recipe.data.longest)
         return Validator(translator, pairs, encoder.in_memory(pairs))
 
-    def __call__(self, model: EncoderDecoder) -> Validation:
+    def __call__(self, model: EncoderDecoder, beam: int = 1) -> Validation:
         """Decodes with `model` as it is now; TrainingError if it makes no numbers."""
         recipe = self.translator.recipe
         model.eval()
@@ -52,7 +52,7 @@ class Validator:
                 fix="lower training.learning_rate or lengthen training.warmup; earlier checkpoints are intact",
             )
         now = Translator(model, self.translator.tokenizers, recipe)  # a translator copies weights when it answers
-        answers = answer_pairs(now, self.pairs, beam=1)
+        answers = answer_pairs(now, self.pairs, beam=beam)
         numbers |= score_answers(now, self.pairs, answers).values
         worth = _worth(recipe.training.metric, numbers)
         return Validation(worth, numbers, tuple(samples(self.pairs, answers)), tuple(answers))
