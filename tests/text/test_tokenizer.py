@@ -172,8 +172,12 @@ def test_the_unicode_forms_are_those_of_python(unicode: str, text: str) -> None:
     assert trained("words", unicode).normalise(text) == expected
 
 
+# Scripts whose marks have been the same in all versions of Unicode: the library's is not Python's.
+OLD = [range(0x20, 0x530), range(0x591, 0x5F5), range(0x905, 0x950), range(0x1E00, 0x1F00), range(0xAC00, 0xD7A4)]
+
+
 @pytest.mark.parametrize("unicode", FORMS)
-@given(text=st.text(st.characters(exclude_categories=["Cn", "Cs"]), max_size=20))
+@given(text=st.text(st.one_of(st.integers(each[0], each[-1]).map(chr) for each in OLD), max_size=20))
 def test_without_accents_no_mark_is_left_and_nothing_else_is_lost(unicode: str, text: str) -> None:
     form = "NFC" if unicode == "none" else unicode
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize(form, text))
