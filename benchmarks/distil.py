@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sets.part import answers, write_pairs
+from sets.part import answers, write_lines, write_pairs
 
 from regard.text.lines import read_lines
 
@@ -49,8 +49,7 @@ def sources_of(pairs: Iterable[tuple[str, str]], words: Iterable[str], without: 
 def answered(models: Sequence[Path], sources: Sequence[str]) -> list[tuple[str, str]]:
     """Each source with the ensemble's answer."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "sources.txt"
-        file.write_text("".join(source + "\n" for source in sources), encoding="utf-8", newline="\n")
+        file = write_lines(Path(folder) / "sources.txt", sources)
         return list(zip(sources, answers(models, file), strict=True))
 
 

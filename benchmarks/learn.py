@@ -100,11 +100,10 @@ class Measuring:
             command += [*part.train, *valid, *recipe, *chosen, "--out", run]
         run.parent.mkdir(parents=True, exist_ok=True)
         threads = max(1, (os.cpu_count() or 1) // self.asked.at_once)
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # who has set it already is obeyed
         with run.with_suffix(".log").open("a", encoding="utf-8") as log:
             print(f"training {run}", flush=True)
-            subprocess.run(
-                command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
-            )
+            subprocess.run(command, check=True, stdout=log, stderr=log, env=environment)
 
     def _check(self, run: Path) -> None:
         """Ends the program if the run that is there was trained with other settings than the recipe has now."""

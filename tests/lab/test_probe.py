@@ -153,3 +153,8 @@ def test_flops_of_muon_are_those_of_its_five_iterations() -> None:
     assert update_flops(model, training) == products
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert update_flops(model, training.model_copy(update={"optimiser": "adamw"})) == 0
+    with_muon, without = (
+        probe(each.recipe, each.tokenizers, PAIRS)
+        for each in (translator, untrained({"training": {"optimiser": "adamw"}}))
+    )
+    assert with_muon.step_flops == without.step_flops + products
