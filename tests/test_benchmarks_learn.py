@@ -200,6 +200,39 @@ def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType)
     ]
 
 
+def test_what_is_chosen_by_itself_stands_beside_the_recipe(learn: ModuleType) -> None:
+    """Errors grow and BLEU falls by so many percent of the recipe's; single models on development data alone."""
+    from sets import g2p2020
+    from sets.table import defaults
+
+    def row(settings: str, seeds: list[int], part: str = "", split: str = "dev", **numbers: float) -> dict[str, Any]:
+        facts = {"parameters": 10, "steps": 5, "minutes": 1.0}
+        return {"part": part, "settings": settings, "split": split, "seeds": seeds, **numbers, **facts}
+
+    told = defaults(
+        {
+            "cmudict": [
+                row("default", [1], wer=21.0),
+                row("best", [1], wer=19.0),
+                row("best", [2], wer=21.0),
+                row("best", [1, 2], wer=1.0),
+                row("best", [1], split="test", wer=1.0),
+            ],
+            "g2p2020": [
+                *(row("default", [1], part=part, wer=11.0) for part in g2p2020.LANGUAGES),
+                *(row("best", [1], part=part, wer=10.0) for part in g2p2020.LANGUAGES),
+            ],
+            "multi30k": [row("default", [1], part="raw", bleu=38.0), row("best", [1], part="raw", bleu=40.0)],
+            "scan": [row("default", [1], part="simple", exact=99.0)],
+        }
+    )
+    assert told.split("\n")[4:] == [
+        "| cmudict | all | wer | 21.00 | 1 | 20.00 ± 1.41 | 2 | +5.0 % |",
+        "| g2p2020 | mean | wer | 11.00 | 1 | 10.00 | 1 | +10.0 % |",
+        "| multi30k | raw | bleu | 38.00 | 1 | 40.00 | 1 | +5.0 % |",
+    ]
+
+
 def test_bleu_says_how_it_was_counted(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     from sets import multi30k
     from sets.part import Part

@@ -1,4 +1,6 @@
-"""What was measured, as Markdown: a row a part and way of choosing settings, seeds as mean and spread."""
+"""What was measured, as Markdown: a row a part and way of choosing settings, seeds as mean and spread; and how far what
+`regard train` chooses by itself is from the recipe.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,44 @@ from sets import SETS
 Row = Mapping[str, Any]
 Key = tuple[str, str, str, int]  # part, settings, split, models that answered together
 FACTS = ("parameters", "steps", "minutes")
+ERRORS = ("wer", "per")  # the fewer the better
 NAMES = ("part", "settings", "split", "seeds")  # beside these, a row has measured numbers and how they were measured
 
 
 def tables(results: Path) -> str:
     """All data sets that were measured."""
-    measured = [(name, results / f"{name}.json") for name in SETS]
-    return "\n\n".join(
-        table(name, json.loads(file.read_text(encoding="utf-8"))) for name, file in measured if file.exists()
-    )
+    files = {name: results / f"{name}.json" for name in SETS}
+    measured = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
+    return "\n\n".join([defaults(measured), *(table(name, rows) for name, rows in measured.items())])
+
+
+def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
+    """What no settings at all come to beside the best recipe, single models on development data: a row for each mean
+    over parts, and each part that is in none.
+    """
+    lines = [["set", "part", "measure", "default", "seeds", "best", "seeds", "worse by"], ["---"] * 8]
+    for name, rows in measured.items():
+        measures, means = _measures(rows), SETS[name].means
+        groups = _groups([*rows, *_means(means, rows, measures)])
+        in_means = {part for parts in means.values() for part in parts}
+        for part in dict.fromkeys(part for part, *_ in groups if part not in in_means):
+            pair = [groups.get((part, settings, "dev", 1)) for settings in ("default", "best")]
+            if pair[0] and pair[1]:
+                lines.append([name, part or "all", measures[0], *_beside(pair[0], pair[1], measures[0])])
+    return "## Default against best\n\n" + _markdown(lines)
+
+
+def _beside(default: Sequence[Row], best: Sequence[Row], measure: str) -> list[str]:
+    values = [[row[measure] for row in group] for group in (default, best)]
+    found, wanted = (statistics.mean(each) for each in values)
+    worse = found - wanted if measure in ERRORS else wanted - found
+    seen = [word for each in values for word in (_spread(each), str(len(each)))]
+    return [*seen, f"{100 * worse / wanted:+.1f} %"]
 
 
 def table(name: str, rows: Sequence[Row]) -> str:
     """One data set; a row for each mean over its parts that can be taken."""
-    measures = list(dict.fromkeys(key for row in rows for key in row if _is_number(row[key]) and key not in FACTS))
+    measures = _measures(rows)
     has_published = bool(SETS[name].published)
     titles = [*NAMES, *measures, *FACTS, *(["published"] if has_published else [])]
     groups = _groups([*rows, *_means(SETS[name].means, rows, measures)])
@@ -34,7 +60,16 @@ def table(name: str, rows: Sequence[Row]) -> str:
     for (part, *others), group in groups.items():
         published = [SETS[name].published.get(part, "") if others[1] == "test" else ""] if has_published else []
         lines.append([*_line((part, *others), group, measures), *published])
-    return f"## {name}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + _remarks(rows)
+    return f"## {name}\n\n" + _markdown(lines) + _remarks(rows)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _measures(rows: Sequence[Row]) -> list[str]:
+    """Names of what was measured, the one that matters most first."""
+    return list(dict.fromkeys(key for row in rows for key in row if _is_number(row[key]) and key not in FACTS))
 
 
 def _is_number(value: Any) -> bool:
