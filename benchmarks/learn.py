@@ -52,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     settings.add_argument("--recipe", default="best", metavar="NAME", help="another recipe than the best")
     parser.add_argument("--test", action="store_true", help="score the test set too: once, when the recipe is final")
     parser.add_argument("--together", action="store_true", help="score the models of all seeds as an ensemble as well")
-    parser.add_argument("--at-once", type=int, default=1, help="trainings side by side, the processors shared out")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings side by side; OMP_NUM_THREADS is obeyed")
     parser.add_argument("--record", type=Path, default=RESULTS, help="where results and logs are written")
     return parser.parse_args(arguments)
 

@@ -12,6 +12,7 @@ quiet-start  the last product of every attention and feed-forward network begins
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,17 +57,19 @@ def quiet(model: Model, source_vocabulary: int, target_vocabulary: int) -> Encod
     return built
 
 
+# What is replaced, and by what: the package's modules import it from there, which none of them has done yet.
+TRIES: dict[str, tuple[ModuleType, str, object]] = {
+    "r-drop": (loss, "Loss", RDrop),
+    "quiet-start": (models, "build", quiet),
+}
+
+
 def main(arguments: list[str]) -> None:
-    """`regard` with what the first argument names. Its modules take their parts from these two when they are imported,
-    which has not happened yet.
-    """
+    """`regard` with what the first argument names."""
+    if not arguments or arguments[0] not in TRIES:
+        raise SystemExit(f"wanted one of {', '.join(TRIES)}, and then what `regard` shall do")
     name, *sys.argv[1:] = arguments
-    if name == "r-drop":
-        loss.Loss = RDrop
-    elif name == "quiet-start":
-        models.build = quiet
-    else:
-        raise SystemExit(f"there is no {name!r}: r-drop or quiet-start")
+    setattr(*TRIES[name])
     regard.main()
 
 

@@ -184,6 +184,24 @@ def test_numbers_are_those_of_the_models_that_are_there(
     assert (row["wer"], row["parameters"], row["steps"], row["minutes"]) == (2.0, 7, 5, 1.0)
 
 
+@pytest.mark.parametrize(("given", "threads"), [(None, "2"), ("3", "3")])
+def test_trainings_side_by_side_share_the_processors(
+    given: str | None, threads: str, learn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user has said how many threads each may have."""
+    from sets.part import Part
+
+    told = []
+    monkeypatch.setattr(learn.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(learn.subprocess, "run", lambda *command, env, **others: told.append(env["OMP_NUM_THREADS"]))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    asked = ["scan", str(tmp_path), str(tmp_path / "runs"), "--defaults", "--at-once", "2", "--record", str(tmp_path)]
+    learn.Measuring(learn.parse(asked)).train(Part("simple", (), (), ()), 1)
+    assert told == [threads]
+
+
 def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType) -> None:
     from sets import g2p2020
     from sets.table import table

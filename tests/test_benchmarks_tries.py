@@ -77,3 +77,9 @@ def test_training_and_what_looks_ahead_have_what_is_tried(name: str, said: str) 
     code = SOON.format(folder=str(BENCHMARKS), name=name)
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert told.split("\n")[:2] == [said, "['train', 'x.tsv']"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["train", "x.tsv"]])
+def test_who_names_nothing_is_told_what_there_is(tries: ModuleType, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="wanted one of r-drop, quiet-start"):
+        tries.main(arguments)
