@@ -33,6 +33,7 @@ from sets import SETS
 from sets.part import Part, Split
 from sets.table import tables
 
+from regard.errors import RegardError, TrainingError, UsageError
 from regard.training.journal import Journal
 
 RESULTS = Path(__file__).parent / "results"
@@ -69,14 +70,15 @@ class Measuring:
         name = asked.set if asked.recipe == "best" else f"{asked.set}-{asked.recipe}"
         self.recipe = RESULTS / "recipes" / f"{name}.toml"
         if not asked.defaults and not self.recipe.is_file():
-            raise SystemExit(f"there is no {self.recipe}")
+            raise UsageError(f"there is no {self.recipe}", fix="--defaults needs none; --recipe takes another")
 
     def parts(self) -> list[Part]:
         """Those asked for."""
         found = self.set.prepare(self.asked.data, self.asked.runs / self.asked.set / "pairs")
         wanted = self.asked.parts or [part.name for part in found]
         if unknown := set(wanted) - {part.name for part in found}:
-            raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in found)}")
+            names = ", ".join(part.name for part in found)
+            raise UsageError(f"no part {', '.join(sorted(unknown))}", fix=f"there are {names}")
         return [part for part in found if part.name in wanted]
 
     def run(self, part: Part, seed: int) -> Path:
@@ -101,19 +103,25 @@ class Measuring:
         run.parent.mkdir(parents=True, exist_ok=True)
         threads = max(1, (os.cpu_count() or 1) // self.asked.at_once)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # who has set it already is obeyed
-        with run.with_suffix(".log").open("a", encoding="utf-8") as log:
-            print(f"training {run}", flush=True)
-            subprocess.run(command, check=True, stdout=log, stderr=log, env=environment)
+        print(f"training {run}", flush=True)
+        said = run.with_suffix(".log")
+        with said.open("a", encoding="utf-8") as log:
+            done = subprocess.run(command, check=False, stdout=log, stderr=log, env=environment)
+        if done.returncode:
+            last = "".join(said.read_text("utf-8", "replace").splitlines(keepends=True)[-3:])
+            raise TrainingError(f"no model; the training's last lines:\n{last}", where=str(said))
 
     def _check(self, run: Path) -> None:
-        """Ends the program if the run that is there was trained with other settings than the recipe has now."""
+        """UsageError if the run that is there was trained with other settings than the recipe has now."""
         if self.asked.defaults or not (run / "recipe.toml").exists():
             return
         wanted, found = (
             dict(_flat(tomllib.loads(path.read_text("utf-8")))) for path in (self.recipe, run / "recipe.toml")
         )
         if other := [key for key, value in wanted.items() if found.get(key) != value]:
-            raise SystemExit(f"{run} was trained with another {', '.join(other)}: move it away to train again")
+            raise UsageError(
+                f"trained with another {', '.join(other)}", where=str(run), fix="move it away to train again"
+            )
 
     def measure(self, part: Part, seeds: Sequence[int], split: Split) -> None:
         """Scores and keeps the numbers, unless they are known of these very models."""
@@ -201,4 +209,8 @@ def learn(asked: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except RegardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from regard.config import build_recipe, merge, parse_toml
+from regard.errors import TrainingError, UsageError
 from regard.presets import choose
 from regard.text.pairs import Pair
 from regard.text.survey import survey
@@ -145,7 +147,7 @@ def test_a_part_is_trained_once_scored_alone_and_together(
     assert before == {path: path.stat().st_mtime_ns for path in before}
     other = TINY.replace("dropout = 0.0", "dropout = 0.5")
     (record / "recipes" / "g2p2020.toml").write_text(other, encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"fre-100-1 was trained with another model\.dropout: move it away"):
+    with pytest.raises(UsageError, match=r"fre-100-1: trained with another model\.dropout\n  fix: move it away"):
         learn.main(arguments)
     logs = sorted(path.name for path in (record / "logs").iterdir())
     assert logs == ["g2p2020-best-fre-100-1.jsonl", "g2p2020-best-fre-100-2.jsonl"]
@@ -193,13 +195,41 @@ def test_trainings_side_by_side_share_the_processors(
 
     told = []
     monkeypatch.setattr(learn.os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(learn.subprocess, "run", lambda *command, env, **others: told.append(env["OMP_NUM_THREADS"]))
+
+    def run(*command: Any, env: dict[str, str], **others: Any) -> SimpleNamespace:
+        told.append(env["OMP_NUM_THREADS"])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(learn.subprocess, "run", run)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     asked = ["scan", str(tmp_path), str(tmp_path / "runs"), "--defaults", "--at-once", "2", "--record", str(tmp_path)]
     learn.Measuring(learn.parse(asked)).train(Part("simple", (), (), ()), 1)
     assert told == [threads]
+
+
+def test_a_training_that_fails_says_why(learn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sets.part import Part
+
+    def run(*command: Any, stdout: Any, **others: Any) -> SimpleNamespace:
+        stdout.write("one\nerror: pairs.tsv: no such file\n  fix: check the path\n")
+        return SimpleNamespace(returncode=2)
+
+    monkeypatch.setattr(learn.subprocess, "run", run)
+    asked = ["scan", str(tmp_path), str(tmp_path / "runs"), "--defaults", "--record", str(tmp_path)]
+    with pytest.raises(TrainingError, match=r"simple-1\.log: .*\none\nerror: pairs\.tsv: no such file\n  fix: check"):
+        learn.Measuring(learn.parse(asked)).train(Part("simple", (), (), ()), 1)
+
+
+def test_what_is_not_there_is_said_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "learn.py", "cmudict", tmp_path / "none", tmp_path / "runs"]
+    done = subprocess.run([*command, "--record", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {tmp_path / 'none' / 'cmudict-0.7b.train-dev-20-21'}: no such file\n"
+        "  fix: check the path; a relative one starts at the current folder\n"
+    )
 
 
 def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType) -> None:
