@@ -8,7 +8,7 @@ import pytest
 
 from regard.config import CHOSEN, Recipe, Settings, known_settings, merge, parse_override
 from regard.errors import RecipeError
-from regard.presets import Reason, choose
+from regard.presets import PRESETS, Reason, choose
 from regard.text.pairs import Pair
 from regard.text.survey import SideSurvey, Survey, survey
 
@@ -230,6 +230,10 @@ def test_a_run_has_as_many_epochs_as_its_preset() -> None:
     assert halved.training.steps == pytest.approx(2 * many.training.steps, rel=0.1)
     both = choose(look("phones", 120_000), {"data": half, "training": {"accumulate": 2}})[0]
     assert both.training.steps == many.training.steps
+    made = [phones(random.Random(line)) for line in range(2000)]
+    tokens = sum(len(source) + 1 + len(target.split()) + 1 for source, target in made) / len(made)
+    epochs = many.training.steps * many.data.tokens_per_batch / (120_000 * tokens)
+    assert epochs == pytest.approx(PRESETS["short"][1].epochs, rel=0.05)
 
 
 def test_the_longest_answer_fits() -> None:

@@ -61,7 +61,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
     # benchmarks/results/README.md has what the first two were chosen by
     "short": (
-        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 50, 1500),
+        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 44, 1500),
         Preset(20_000, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 26, 3000),
         Preset(500_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 12, 3000),
     ),
@@ -73,6 +73,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
 }
 SHORT = 40.0  # mean tokens of source and target together
+ENDS = 2  # tokens: each side has one that says it ends
 FEW = 20  # pairs
 RARE = 100  # times that a character stands in a corpus
 
@@ -194,7 +195,7 @@ def _training(survey: Survey, settings: Settings) -> Settings:
 
 def _steps(survey: Survey, settings: Settings, preset: Preset, tokens: int) -> int:
     """As many as the preset's epochs have, to two digits; or its least number."""
-    epoch = survey.pairs * sum(_mean_tokens(survey, settings)) / tokens
+    epoch = survey.pairs * (sum(_mean_tokens(survey, settings)) + ENDS) / tokens
     return max(preset.steps, int(float(f"{preset.epochs * epoch:.1e}")))
 
 
