@@ -195,12 +195,13 @@ def main(arguments: list[str]) -> None:
 def learn(asked: argparse.Namespace) -> None:
     """Trains what is not trained, scores what is not scored."""
     measuring = Measuring(asked)
-    pairs = list(itertools.product(measuring.parts(), asked.seeds))
+    parts = measuring.parts()
+    pairs = list(itertools.product(parts, asked.seeds))
     with ThreadPoolExecutor(asked.at_once) as pool:
         list(pool.map(lambda each: measuring.train(*each), pairs))
     groups = [(part, [seed]) for part, seed in pairs]
     if asked.together and len(asked.seeds) > 1:
-        groups += [(part, asked.seeds) for part in measuring.parts()]
+        groups += [(part, asked.seeds) for part in parts]
     for part, seeds in groups:
         for split in ("dev", "test") if asked.test else ("dev",):
             measuring.measure(part, seeds, split)
