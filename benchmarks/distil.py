@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sets.part import answers, write_lines, write_pairs
 
+from regard.errors import DataError, RegardError
 from regard.text.lines import read_lines
 
 
@@ -33,10 +34,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """SOURCE TAB TARGET lines; any other ends the program, for it would not be left out, or be taught half."""
+    """SOURCE TAB TARGET lines; DataError at any other, for it would not be left out, or be taught half."""
     pairs = [line.split("\t") for line in read_lines(path)]
     if (wrong := next((number for number, pair in enumerate(pairs, 1) if len(pair) != 2), None)) is not None:
-        raise SystemExit(f"{path}:{wrong}: wanted a source, a tab and a target")
+        raise DataError("wanted a source, a tab and a target", where=f"{path}:{wrong}")
     return [(source, target) for source, target in pairs]
 
 
@@ -68,4 +69,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except RegardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from regard.config import build_recipe, merge, parse_toml
-from regard.errors import TrainingError, UsageError
+from regard.errors import DataError, TrainingError, UsageError
 from regard.presets import choose
 from regard.text.pairs import Pair
 from regard.text.survey import survey
@@ -232,6 +232,16 @@ def test_what_is_not_there_is_said_without_a_traceback(tmp_path: Path) -> None:
     )
 
 
+def test_a_student_without_a_teacher_is_said_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tA\n", encoding="utf-8")
+    command = [sys.executable, ROOT / "benchmarks" / "distil.py", tmp_path / "pairs.tsv", tmp_path / "out.tsv"]
+    done = subprocess.run([*command, tmp_path / "none"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path / 'none'}: ")
+    assert done.stderr.endswith("\nerror: regard translate ended with 2; what it said stands above\n")
+    assert not (tmp_path / "out.tsv").exists()
+
+
 def test_a_mean_is_over_all_its_parts_and_one_choice_of_seeds(learn: ModuleType) -> None:
     from sets import g2p2020
     from sets.table import table
@@ -325,7 +335,7 @@ def test_a_student_is_asked_what_is_not_tested(learn: ModuleType, tmp_path: Path
 
     monkeypatch.setattr(distil, "answers", answers)
     out = tmp_path / "out"
-    with pytest.raises(SystemExit, match=r"words:1: wanted a source, a tab and a target"):
+    with pytest.raises(DataError, match=r"words:1: wanted a source, a tab and a target"):
         distil.main([str(tmp_path / "pairs"), str(out), "model", "--without", str(tmp_path / "words")])
     words, test = ["--words", str(tmp_path / "words")], ["--without", str(tmp_path / "test")]
     distil.main([str(tmp_path / "pairs"), str(out), "model", *words, *test])

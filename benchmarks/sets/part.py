@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from regard.errors import UsageError
+
 Split = Literal["dev", "test"]
 Numbers = Mapping[str, float | str]  # text: how it was measured, such as sacrebleu's signature
 
@@ -43,9 +45,15 @@ class DataSet:
 
 
 def regard(*arguments: str | Path) -> str:
-    """Runs a command in a process of its own; returns its standard output, whose lines end as they were written."""
+    """Runs a command in a process of its own; returns its standard output, whose lines end as they were written.
+
+    UsageError where the command ends with an error, which it has printed itself.
+    """
     command = [sys.executable, "-m", "regard", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode("utf-8")
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE)
+    if done.returncode:
+        raise UsageError(f"regard {arguments[0]} ended with {done.returncode}; what it said stands above")
+    return done.stdout.decode("utf-8")
 
 
 def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
