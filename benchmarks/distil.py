@@ -11,14 +11,13 @@ file of pairs too: words that shall be tested must not be taught. Upper and lowe
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sets.part import answers, write_lines, write_pairs
+from sets.part import answers, begin, write_lines, write_pairs
 
-from regard.errors import DataError, RegardError
+from regard.errors import DataError
 from regard.text.lines import read_lines
 
 
@@ -69,8 +68,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RegardError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    begin(main)

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from sets import SETS
-from sets.part import Part, Split
+from sets.part import Part, Split, begin
 from sets.table import tables
 
-from regard.errors import RegardError, TrainingError, UsageError
+from regard.errors import TrainingError, UsageError
 from regard.training.journal import Journal
 
 RESULTS = Path(__file__).parent / "results"
@@ -210,8 +210,4 @@ def learn(asked: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RegardError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    begin(main)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from regard.errors import UsageError
+from regard.errors import RegardError, UsageError
 
 Split = Literal["dev", "test"]
 Numbers = Mapping[str, float | str]  # text: how it was measured, such as sacrebleu's signature
@@ -42,6 +42,15 @@ class DataSet:
     measure: Callable[[Sequence[Path], Part, Split], Numbers]
     published: Mapping[str, str] = field(default_factory=dict)
     means: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def begin(main: Callable[[list[str]], None]) -> None:
+    """A program with the words of its command line; an error that can be explained ends it without a traceback."""
+    try:
+        main(sys.argv[1:])
+    except RegardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def regard(*arguments: str | Path) -> str:
