@@ -97,9 +97,7 @@ class Measuring:
         else:
             valid = [word for file in part.dev for word in ("--valid", file)]
             recipe = [] if self.asked.defaults else ["--config", self.recipe]
-            settings = () if self.asked.defaults else part.settings
-            chosen = [word for each in (*settings, f"training.seed={seed}") for word in ("--set", each)]
-            command += [*part.train, *valid, *recipe, *chosen, "--out", run]
+            command += [*part.train, *valid, *recipe, "--set", f"training.seed={seed}", "--out", run]
         run.parent.mkdir(parents=True, exist_ok=True)
         threads = max(1, (os.cpu_count() or 1) // self.asked.at_once)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # who has set it already is obeyed

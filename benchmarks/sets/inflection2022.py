@@ -25,8 +25,7 @@ def prepare(data: Path, folder: Path) -> list[Part]:
             split: (write_pairs(folder / f"{language}-{split}.tsv", _pairs(data / name)),)
             for split, name in names.items()
         }
-        kinds = ("tokenizer.source.kind=symbols", "tokenizer.target.kind=symbols", "tokenizer.joint=true")
-        found.append(Part(language, files["train"], files["dev"], files["test"], kinds))
+        found.append(Part(language, files["train"], files["dev"], files["test"]))
     return found
 
 

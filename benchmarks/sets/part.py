@@ -24,7 +24,6 @@ class Part:
     train: tuple[Path, ...]
     dev: tuple[Path, ...]
     test: tuple[Path, ...]
-    settings: tuple[str, ...] = ()  # that the recipe needs for this form of the data
 
     def files(self, split: Split) -> tuple[Path, ...]:
         """The files of a split."""
