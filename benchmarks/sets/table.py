@@ -39,7 +39,7 @@ def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
             pair = [groups.get((part, settings, "dev", 1)) for settings in ("default", "best")]
             if pair[0] and pair[1]:
                 lines.append([name, part or "all", measures[0], *_beside(pair[0], pair[1], measures[0])])
-    return "## Default against best\n\n" + _markdown(lines)
+    return "## Default against best\n\n" + markdown(lines)
 
 
 def _beside(default: Sequence[Row], best: Sequence[Row], measure: str) -> list[str]:
@@ -60,10 +60,11 @@ def table(name: str, rows: Sequence[Row]) -> str:
     for (part, *others), group in groups.items():
         published = [SETS[name].published.get(part, "") if others[1] == "test" else ""] if has_published else []
         lines.append([*_line((part, *others), group, measures), *published])
-    return f"## {name}\n\n" + _markdown(lines) + _remarks(rows)
+    return f"## {name}\n\n" + markdown(lines) + _remarks(rows)
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table whose first two rows are titles and rule."""
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
