@@ -222,17 +222,35 @@ def test_who_chooses_what_a_transformer_is_made_of_gets_one() -> None:
     assert choose(look("sentences", 30_000), {})[0].model.encoder_name == "transformer"
 
 
+def test_many_spelled_pairs_and_steps_get_attention_that_knows_distances() -> None:
+    def chosen(pairs: int, steps: int | None = None, **given: object) -> tuple[str, str, str]:
+        settings = {"model": given} | ({"training": {"steps": steps}} if steps else {})
+        model = choose(look("phones", pairs), settings)[0].model
+        return model.encoder_name, model.positions, model.decoder_positions or model.positions
+
+    distances, neighbours = ("transformer", "relative", "relative"), ("convolutional", "sinusoidal", "sinusoidal")
+    assert chosen(200_000) == chosen(200_000, size=64) == chosen(100_000, 10_000) == distances
+    assert chosen(99_999, 10_000) == chosen(100_000, 9_999) == neighbours
+    assert chosen(200_000, kernel=3) == chosen(200_000, encoder="convolutional") == neighbours
+    assert chosen(200_000, encoder="recurrent") == ("recurrent", "none", "sinusoidal")
+    plain = ("transformer", "sinusoidal", "sinusoidal")
+    assert chosen(200_000, positions="sinusoidal") == chosen(200_000, norm="rms") == plain
+    assert choose(look("sentences", 200_000), {})[0].model.positions == "sinusoidal"
+    reasons = {reason.key: reason.why for reason in choose(look("phones", 200_000), {})[1]}
+    assert reasons["model.positions"].startswith("200,000 pairs, ")
+
+
 def test_a_run_has_as_many_epochs_as_its_preset() -> None:
-    few, many = (choose(look("phones", count), {})[0] for count in (60_000, 120_000))
+    few, many = (choose(look("phones", count), {})[0] for count in (48_000, 96_000))
     assert many.training.steps == pytest.approx(2 * few.training.steps, rel=0.1)
     half = {"tokens_per_batch": many.data.tokens_per_batch // 2}
-    halved = choose(look("phones", 120_000), {"data": half})[0]
+    halved = choose(look("phones", 96_000), {"data": half})[0]
     assert halved.training.steps == pytest.approx(2 * many.training.steps, rel=0.1)
-    both = choose(look("phones", 120_000), {"data": half, "training": {"accumulate": 2}})[0]
+    both = choose(look("phones", 96_000), {"data": half, "training": {"accumulate": 2}})[0]
     assert both.training.steps == many.training.steps
     made = [phones(random.Random(line)) for line in range(2000)]
     tokens = sum(len(source) + 1 + len(target.split()) + 1 for source, target in made) / len(made)
-    epochs = many.training.steps * many.data.tokens_per_batch / (120_000 * tokens)
+    epochs = many.training.steps * many.data.tokens_per_batch / (96_000 * tokens)
     assert epochs == pytest.approx(PRESETS["short"][1].epochs, rel=0.05)
 
 

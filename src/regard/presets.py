@@ -36,7 +36,7 @@ class Preset:
     """A model and a training that suit a corpus of at least `pairs` pairs.
 
     `inside`: dropout of attention weights and inside the feed-forward network; `tokens`: of a batch; `rate`: the
-    highest learning rate. A run takes `epochs`, and `steps` at least.
+    highest learning rate; `decay`: of weights. A run takes `epochs`, and `steps` at least.
     """
 
     pairs: int
@@ -49,27 +49,34 @@ class Preset:
     tokens: int
     optimiser: str
     rate: float
+    decay: float
     epochs: int
     steps: int
 
 
-SPELLED = {"encoder": "convolutional", "kernel": 5}  # of short sources that are letters
-# Who chooses one of these says what both sides are made of.
+# What models of short sources that are letters are made of. Convolutions take fewer steps to the same error; where
+# there are pairs and time for many, attention that knows distances ends with fewer (benchmarks/results/README.md).
+NEIGHBOURS = {"encoder": "convolutional", "kernel": 5}
+DISTANCES = {"positions": "relative"}
+MANY, LONG = 100_000, 10_000  # pairs, steps
+# Who chooses one of these says what both sides are made of, or that there are convolutions.
 TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
+CONVOLUTIONS = {"encoder", "decoder", "kernel", "convolution"}
 PRESETS: dict[str, tuple[Preset, ...]] = {
     # pairs without end need nothing against learning by heart
-    "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0, 1200),),
-    # benchmarks/results/README.md has what the first two were chosen by
+    "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0.01, 0, 1200),),
+    # benchmarks/results/README.md has what the first three were chosen by
     "short": (
-        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 44, 1500),
-        Preset(20_000, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 26, 3000),
-        Preset(500_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 12, 3000),
+        Preset(0, 3, 128, 512, 0.2, 0.1, 0.1, 2000, "muon", 4e-3, 0.01, 44, 1500),
+        Preset(20_000, 3, 160, 640, 0.15, 0.0, 0.1, 4000, "muon", 4e-3, 0.01, 26, 3000),
+        Preset(MANY, 3, 192, 448, 0.15, 0.0, 0.1, 4000, "muon", 3e-3, 0.1, 0, 20_000),
+        Preset(500_000, 3, 256, 1024, 0.1, 0.0, 0.1, 6000, "muon", 3e-3, 0.01, 12, 3000),
     ),
     "long": (
-        Preset(0, 3, 128, 512, 0.3, 0.1, 0.1, 4000, "muon", 3e-3, 60, 3000),
-        Preset(20_000, 4, 128, 256, 0.3, 0.0, 0.1, 4000, "muon", 3e-3, 56, 3000),
-        Preset(100_000, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, "adamw", 1e-3, 0, 30_000),
-        Preset(1_000_000, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, "adamw", 7e-4, 0, 100_000),
+        Preset(0, 3, 128, 512, 0.3, 0.1, 0.1, 4000, "muon", 3e-3, 0.01, 60, 3000),
+        Preset(20_000, 4, 128, 256, 0.3, 0.0, 0.1, 4000, "muon", 3e-3, 0.01, 56, 3000),
+        Preset(100_000, 4, 256, 1024, 0.1, 0.0, 0.1, 6000, "adamw", 1e-3, 0.01, 0, 30_000),
+        Preset(1_000_000, 6, 512, 2048, 0.1, 0.0, 0.1, 8000, "adamw", 7e-4, 0.01, 0, 100_000),
     ),
 }
 SHORT = 40.0  # mean tokens of source and target together
@@ -124,24 +131,26 @@ def _preset(survey: Survey, settings: Settings) -> Preset:
     return next(row for row in reversed(rows) if survey.pairs >= row.pairs)
 
 
-def _own_encoder(survey: Survey, settings: Settings) -> Settings:
-    """SPELLED where neighbours say most and the user has not said what the model is made of."""
+def _spelled(survey: Survey, settings: Settings) -> Settings:
+    """NEIGHBOURS or DISTANCES for short sources that are letters, unless the user says what the model is made of."""
     is_spelled = settings["tokenizer"]["source"]["kind"] in ("characters", "graphemes")
-    is_free = not settings.get("model", {}).keys() & TRANSFORMERS
-    return SPELLED if is_spelled and is_free and _length(survey, settings) == "short" else {}
+    given = settings.get("model", {}).keys()
+    if not is_spelled or given & TRANSFORMERS or _length(survey, settings) != "short":
+        return {}
+    is_long = survey.pairs >= MANY and _steps(survey, settings) >= LONG
+    return DISTANCES if is_long and not given & CONVOLUTIONS else NEIGHBOURS
 
 
 def _model(survey: Survey, settings: Settings) -> Settings:
     preset, given = _preset(survey, settings), settings.get("model", {})
     size = given.get("size", preset.size)
     architecture = given.get("architecture", "transformer")
-    own = _own_encoder(survey, settings)
-    encoder = given.get("encoder", own.get("encoder", architecture))
+    spelled = _spelled(survey, settings)
+    encoder = given.get("encoder", spelled.get("encoder", architecture))
     decoder = given.get("decoder", architecture)
     heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {
         "model": {
-            **own,
             "layers": preset.layers,
             "size": size,
             # as in their papers, all but the Transformer look with one head, and the recurrent one adds
@@ -155,6 +164,7 @@ def _model(survey: Survey, settings: Settings) -> Settings:
             "attention_dropout": preset.inside,
             "inner_dropout": preset.inside,
             "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
+            **spelled,
         }
     }
 
@@ -172,10 +182,7 @@ def _decoder_norm(norm: str, size: int) -> str | None:
 
 
 def _training(survey: Survey, settings: Settings) -> Settings:
-    preset = _preset(survey, settings)
-    training = settings.get("training", {})
-    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens) * training.get("accumulate", 1)
-    steps = training.get("steps", _steps(survey, settings, preset, tokens))
+    preset, steps = _preset(survey, settings), _steps(survey, settings)
     data = settings.get("data", {})
     too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
@@ -185,6 +192,7 @@ def _training(survey: Survey, settings: Settings) -> Settings:
             "steps": steps,
             "optimiser": preset.optimiser,
             "learning_rate": preset.rate,
+            "weight_decay": preset.decay,
             "warmup": max(1, min(1000, steps // 10)),
             "label_smoothing": preset.smoothing,
             "checkpoint_every": max(1, steps // 20),
@@ -193,10 +201,12 @@ def _training(survey: Survey, settings: Settings) -> Settings:
     }
 
 
-def _steps(survey: Survey, settings: Settings, preset: Preset, tokens: int) -> int:
-    """As many as the preset's epochs have, to two digits; or its least number."""
+def _steps(survey: Survey, settings: Settings) -> int:
+    """The user's; else as many as the preset's epochs have, to two digits, or its least number."""
+    preset, training = _preset(survey, settings), settings.get("training", {})
+    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens) * training.get("accumulate", 1)
     epoch = survey.pairs * (sum(_mean_tokens(survey, settings)) + ENDS) / tokens
-    return max(preset.steps, int(float(f"{preset.epochs * epoch:.1e}")))
+    return int(training.get("steps", max(preset.steps, int(float(f"{preset.epochs * epoch:.1e}")))))
 
 
 def _metric(survey: Survey) -> str:
@@ -262,10 +272,14 @@ def _about_the_source(recipe: Recipe, source: SideSurvey) -> list[tuple[str, str
 
 
 def _about_the_encoder(recipe: Recipe, survey: Survey) -> list[tuple[str, str]]:
-    if recipe.model.encoder is None:
-        return []
-    mean = sum(_mean_tokens(survey, recipe.model_dump()))
-    return [("model.encoder", f"about {mean:.0f} tokens a pair: neighbours say most")]
+    if recipe.model.encoder is not None:
+        mean = sum(_mean_tokens(survey, recipe.model_dump()))
+        return [("model.encoder", f"about {mean:.0f} tokens a pair: neighbours say most")]
+    if recipe.model.positions == DISTANCES["positions"]:
+        return [
+            ("model.positions", f"{survey.pairs:,} pairs, {recipe.training.steps:,} steps: enough to learn distances")
+        ]
+    return []
 
 
 def _about_the_decoder(recipe: Recipe) -> list[tuple[str, str]]:

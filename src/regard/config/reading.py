@@ -33,6 +33,7 @@ CHOSEN = (  # settings that presets.py chooses although they have a default; it 
     "model.share_embeddings",
     "training.label_smoothing",
     "training.optimiser",
+    "training.weight_decay",
 )
 SHOWN = 60  # characters of a wrong value or key that a message repeats
 AnySection = TypeVar("AnySection", bound=Section)
