@@ -236,8 +236,10 @@ def test_many_spelled_pairs_and_steps_get_attention_that_knows_distances() -> No
     plain = ("transformer", "sinusoidal", "sinusoidal")
     assert chosen(200_000, positions="sinusoidal") == chosen(200_000, norm="rms") == plain
     assert choose(look("sentences", 200_000), {})[0].model.positions == "sinusoidal"
-    reasons = {reason.key: reason.why for reason in choose(look("phones", 200_000), {})[1]}
-    assert reasons["model.positions"].startswith("200,000 pairs, ")
+    recipe, reasons = choose(look("phones", 200_000), {})
+    why = {reason.key: reason.why for reason in reasons}
+    assert why["model.positions"] == "200,000 pairs, 20,000 steps: enough to learn distances"
+    assert recipe.training.weight_decay == 0.1
 
 
 def test_a_run_has_as_many_epochs_as_its_preset() -> None:

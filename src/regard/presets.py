@@ -63,6 +63,7 @@ MANY, LONG = 100_000, 10_000  # pairs, steps
 TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
 CONVOLUTIONS = {"encoder", "decoder", "kernel", "convolution"}
 PRESETS: dict[str, tuple[Preset, ...]] = {
+    # pairs, layers, size, inner, dropout, inside, smoothing, tokens, optimiser, rate, decay, epochs, steps
     # pairs without end need nothing against learning by heart
     "generated": (Preset(0, 2, 64, 256, 0.0, 0.0, 0.0, 1500, "adamw", 4e-3, 0.01, 0, 1200),),
     # benchmarks/results/README.md has what the first three were chosen by
