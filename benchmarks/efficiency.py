@@ -44,11 +44,13 @@ def operations(run: Path) -> float:
 
 def checkpoints(run: Path, measure: str) -> Iterator[list[str]]:
     """UsageError where they were not measured so."""
-    each = operations(run)
-    for point in curve(Journal(run).read()):
+    points = curve(Journal(run).read())
+    for point in points:
         if measure not in point:
             there = ", ".join(name for name in point if name not in ("seconds", "step"))
             raise UsageError(f"no {measure} was measured", where=str(run), fix=f"there are {there}")
+    each = operations(run)
+    for point in points:
         step = int(point["step"])
         yield [str(run), f"{step:,}", f"{step * each:.2e}", f"{point['seconds'] / 60:.1f}", f"{point[measure]:.2f}"]
 
