@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sets.part import answers, begin, write_lines, write_pairs
+from sets.part import answers, begin, read_pairs, write_lines, write_pairs
 
-from regard.errors import DataError
 from regard.text.lines import read_lines
 
 
@@ -30,14 +29,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--words", type=Path, nargs="*", default=[], help="more sources, one a line")
     parser.add_argument("--without", type=Path, nargs="*", default=[], help="pairs whose sources are left out")
     return parser.parse_args(arguments)
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """SOURCE TAB TARGET lines; DataError at any other, for it would not be left out, or be taught half."""
-    pairs = [line.split("\t") for line in read_lines(path)]
-    if (wrong := next((number for number, pair in enumerate(pairs, 1) if len(pair) != 2), None)) is not None:
-        raise DataError("wanted a source, a tab and a target", where=f"{path}:{wrong}")
-    return [(source, target) for source, target in pairs]
 
 
 def sources_of(pairs: Iterable[tuple[str, str]], words: Iterable[str], without: set[str]) -> list[str]:

@@ -69,6 +69,44 @@ def test_cmudict_drops_development_words_that_are_trained_on(learn: ModuleType, 
     assert pairs(distilled, "train") == [("A", "AH"), ("TWAIN", "T W EY N")]
 
 
+def test_stress_is_learnt_and_not_scored(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    """As the dictionary says; of a pronunciation it has not, by the number of vowels; of a word it has not, a guess."""
+    from sets import stressed
+
+    data, asked = tmp_path / "data", []
+    data.mkdir()
+    lines = "RECORD  R AH K AO R D\nRECORD  R EH K ER D\nRECORD  R IH K AA R D\nRECORD  R EH K R\nXQZA  Z AA Z AE\n"
+    (data / "cmudict-0.7b.train-dev-20-21").write_text(lines, encoding="utf-8")
+    (data / "cmudict-0.7b.train-dev-1-21").write_text("TWO  T UW\nTO  T AH\nTO  T UW\n", encoding="utf-8")
+    (data / "cmudict-0.7b.test").write_text("TOO  T UW\n", encoding="utf-8")
+    [part] = learn.SETS["cmudict-stressed"].prepare(data, tmp_path / "out")
+    spoken = ["R AH0 K AO1 R D", "R EH1 K ER0 D", "R IH0 K AA1 R D", "R EH1 K R", "Z AA1 Z AE0"]
+    assert [phones for _, phones in pairs(part, "train")] == spoken
+    assert pairs(part, "dev") == [("TWO", "T UW1"), ("TO", "T AH0"), ("TO", "T UW1")]
+    assert pairs(part, "test") == [("TOO", "T UW")]
+
+    def answers(models: list[Path], sources: Path) -> list[str]:
+        asked.append(sources.read_text("utf-8"))
+        return {"TWO\nTO\n": ["T UW2", "T AH1"], "TOO\n": ["T AH0"]}[asked[-1]]
+
+    monkeypatch.setattr(stressed, "answers", answers)
+    found = stressed.measure([tmp_path], part, "dev")
+    assert (found["wer"], found["per"]) == (0, 0)
+    assert found["wer_per_line"] == pytest.approx(100 / 3)
+    assert stressed.measure([tmp_path], part, "test") == dict.fromkeys(("wer", "wer_per_line"), 100) | dict.fromkeys(
+        ("per", "per_per_line"), 50
+    )
+
+
+def test_names_have_a_part_a_script(learn: ModuleType, tmp_path: Path) -> None:
+    for language in ("hebrew", "katakana"):
+        for number in (64, 16, 20):
+            (tmp_path / f"wd_{language}_{number}").write_text(f"ann\t{language} {number}\t2\n", encoding="utf-8")
+    hebrew, katakana = learn.SETS["names"].prepare(tmp_path, tmp_path / "out")
+    assert (pairs(hebrew, "train"), pairs(hebrew, "dev")) == ([("ann", "hebrew 64")], [("ann", "hebrew 16")])
+    assert pairs(katakana, "test") == [("ann", "katakana 20")]
+
+
 def test_inflection_spells_lemma_and_features(learn: ModuleType, tmp_path: Path) -> None:
     for language in ("got", "hun", "ang"):
         for name in (f"{language}_large.train", f"{language}.dev", f"{language}.gold"):

@@ -26,7 +26,7 @@ def prepare(data: Path, folder: Path) -> list[Part]:
             columns = (line.split("\t") for line in read_lines(data / f"wd_{language}_{number}"))
             pairs = [(word, spelled) for word, spelled, *_ in columns]
             files[split] = (write_pairs(folder / f"{language}-{split}.tsv", pairs),)
-        found.append(Part(language, files["train"], files["dev"], files["test"], ("tokenizer.target.kind=symbols",)))
+        found.append(Part(language, files["train"], files["dev"], files["test"]))
     return found
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from regard.errors import RegardError, UsageError
+from regard.errors import DataError, RegardError, UsageError
+from regard.text.lines import read_lines
 
 Split = Literal["dev", "test"]
 Numbers = Mapping[str, float | str]  # text: how it was measured, such as sacrebleu's signature
+RATES = ("wer", "per", "wer_per_line", "per_per_line")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ def regard(*arguments: str | Path) -> str:
     return done.stdout.decode("utf-8")
 
 
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """SOURCE TAB TARGET lines; DataError at any other, for it would not be left out, or be taught half."""
+    pairs = [line.split("\t") for line in read_lines(path)]
+    if (wrong := next((number for number, pair in enumerate(pairs, 1) if len(pair) != 2), None)) is not None:
+        raise DataError("wanted a source, a tab and a target", where=f"{path}:{wrong}")
+    return [(source, target) for source, target in pairs]
+
+
 def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
     """A file of pairs, a tab between."""
     return write_lines(path, (f"{source}\t{target}" for source, target in pairs))
@@ -83,7 +93,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
 def error_rates(models: Sequence[Path], part: Part, split: Split) -> Numbers:
     """WER and PER: one answer a distinct source, against its nearest reference; and by line, against that line's."""
     values = _scores(models, part, split)
-    return {name: values[name] for name in ("wer", "per", "wer_per_line", "per_per_line")}
+    return {name: values[name] for name in RATES}
 
 
 def exactness(models: Sequence[Path], part: Part, split: Split) -> Numbers:
