@@ -83,7 +83,8 @@ class Measuring:
 
     def run(self, part: Part, seed: int) -> Path:
         """The folder of a training."""
-        return self.runs / f"{part.name or self.asked.set}-{seed}"
+        folder: Path = self.runs / f"{part.name or self.asked.set}-{seed}"
+        return folder
 
     def train(self, part: Part, seed: int) -> None:
         """A new run, or the rest of one that was stopped; nothing for one that is done."""
@@ -95,8 +96,8 @@ class Measuring:
         if (run / "recipe.toml").exists():
             command += ["--resume", run]
         else:
-            valid = [word for file in part.dev for word in ("--valid", file)]
-            recipe = [] if self.asked.defaults else ["--config", self.recipe]
+            valid = [word for file in part.dev for word in ("--valid", str(file))]
+            recipe = [] if self.asked.defaults else ["--config", str(self.recipe)]
             command += [*part.train, *valid, *recipe, "--set", f"training.seed={seed}", "--out", run]
         run.parent.mkdir(parents=True, exist_ok=True)
         threads = max(1, (os.cpu_count() or 1) // self.asked.at_once)

@@ -18,10 +18,11 @@ from sets.part import RATES, DataSet, Numbers, Part, Split, answers, read_pairs,
 def prepare(data: Path, folder: Path) -> list[Part]:
     """One part."""
     plain = cmudict.prepare(data, folder)[0]
-    files = []
-    for name, paths in (("train", plain.train), ("dev", plain.dev)):
-        files.append((write_pairs(folder / f"{name}-stressed.tsv", stressed(read_pairs(paths[0]))),))
-    return [Part("", *files, plain.test)]
+    return [Part("", (_taught(plain.train[0]),), (_taught(plain.dev[0]),), plain.test)]
+
+
+def _taught(plain: Path) -> Path:
+    return write_pairs(plain.with_stem(f"{plain.stem}-stressed"), stressed(read_pairs(plain)))
 
 
 def stressed(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -57,9 +57,10 @@ def table(name: str, rows: Sequence[Row]) -> str:
     titles = [*NAMES, *measures, *FACTS, *(["published"] if has_published else [])]
     groups = _groups([*rows, *_means(SETS[name].means, rows, measures)])
     lines = [titles, ["---"] * len(titles)]
-    for (part, *others), group in groups.items():
-        published = [SETS[name].published.get(part, "") if others[1] == "test" else ""] if has_published else []
-        lines.append([*_line((part, *others), group, measures), *published])
+    for key, group in groups.items():
+        part, _, split, _ = key
+        published = [SETS[name].published.get(part, "") if split == "test" else ""] if has_published else []
+        lines.append([*_line(key, group, measures), *published])
     return f"## {name}\n\n" + markdown(lines) + _remarks(rows)
 
 
