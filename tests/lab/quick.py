@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-FEWER = {"lab.probe.COUNTED": 1, "lab.probe.TIMED": 1, "training.pace.TIMED": 1, "training.pace.WARM_UP": 0}
+FEWER = {"lab.probe.COUNTED": 1, "training.pace.TIMED": 1, "training.pace.WARM_UP": 0}
 
 
 def try_less(patch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,16 @@ def test_a_probe_is_of_the_model_that_will_be_trained() -> None:
     assert Probe(**{**vars(found), "step_seconds": 0.0}) == Probe(**{**vars(again), "step_seconds": 0.0})
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_batch_that_is_nearly_empty_weighs_the_same_wherever_a_seed_puts_it(seed: int) -> None:
+    pairs = [Pair("fox", "A B C", line) for line in range(29)]  # seven batches of four, and one alone
+    translator = untrained({"data": {"tokens_per_batch": 40}, "training": {"seed": seed}})
+    one = probe(translator.recipe, translator.tokenizers, pairs[:1]).step_flops
+    found = probe(translator.recipe, translator.tokenizers, pairs)
+    assert found.step_flops == pytest.approx(29 / 8 * one)
+    assert found.step_tokens == pytest.approx(29 / 8 * 8)
+
+
 def test_accumulated_batches_are_one_step() -> None:
     one, two = (
         probe(translator.recipe, translator.tokenizers, PAIRS)

@@ -25,11 +25,11 @@ from regard.models.interface import EncoderDecoder
 from regard.text.pairs import Pair
 from regard.training.loss import Loss
 from regard.training.optimiser import OPTIMISERS, state_bytes
-from regard.training.pace import TIMED, padded_tokens, seconds_per_token
+from regard.training.pace import padded_tokens, seconds_per_token
 from regard.training.step import Stepper
 from regard.translator import Tokenizers
 
-COUNTED = 4  # steps whose operations are counted
+COUNTED = 4  # batches whose operations are counted
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,30 @@ def probe(recipe: Recipe, tokenizers: Tokenizers, pairs: Sequence[Pair]) -> Prob
     encoded = encoder.in_memory(pairs)
     require_some(len(encoded), f"a sample of {len(pairs)} has none that is not blank or longer than data.longest")
     rows = epoch_batches(encoded, recipe.data.tokens_per_batch, recipe.training.seed, 0)
-    batches = [encoded.batch(row) for row in rows[: TIMED * recipe.training.accumulate]]
-    fullest = max((encoded.batch(row) for row in rows), key=padded_tokens)
+    batches = [encoded.batch(row) for row in rows]
     length = round(float(encoded.source.lengths.double().mean()))
     costs = model.encoder.costs(length)
     accumulate, smoothing = recipe.training.accumulate, recipe.training.label_smoothing
-    flops = accumulate * _mean(step_flops(model, batch, smoothing) for batch in batches[:COUNTED])
+    tokens = accumulate * _mean(map(padded_tokens, batches))
     return Probe(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        step_flops=flops + update_flops(model, recipe.training),
+        step_flops=tokens * flops_per_token(model, batches, smoothing) + update_flops(model, recipe.training),
         step_tokens=accumulate * _mean(_real(batch) for batch in batches),
-        step_bytes=step_bytes(model, fullest, smoothing, recipe.training.optimiser),
-        step_seconds=_step_seconds(model, batches, recipe),
+        step_bytes=step_bytes(model, max(batches, key=padded_tokens), smoothing, recipe.training.optimiser),
+        step_seconds=tokens * seconds_per_token(Stepper(model, recipe.training), batches),
         source_length=length,
         operations=costs.operations if costs else None,
         sequential_steps=costs.sequential_steps if costs else None,
         longest_path=costs.longest_path if costs else None,
     )
+
+
+def flops_per_token(model: EncoderDecoder, batches: Sequence[Batch], smoothing: float) -> float:
+    """Operations for each token, padding included, of steps on some of the batches. Not for each batch: an epoch's last
+    may be nearly empty, and a seed may put it among those that are counted.
+    """
+    counted = batches[:COUNTED]
+    return sum(step_flops(model, batch, smoothing) for batch in counted) / sum(map(padded_tokens, counted))
 
 
 def step_flops(model: EncoderDecoder, batch: Batch, smoothing: float = 0.0) -> int:
@@ -135,12 +142,6 @@ def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
         result = forward()  # as long as it lives, no storage is freed and its address not given to another
     del result
     return sum(kept.values())
-
-
-def _step_seconds(model: EncoderDecoder, batches: Sequence[Batch], recipe: Recipe) -> float:
-    """Seconds of an average step at the best speed seen."""
-    best = seconds_per_token(Stepper(model, recipe.training), batches)
-    return best * recipe.training.accumulate * _mean(map(padded_tokens, batches))
 
 
 def _real(batch: Batch) -> int:
