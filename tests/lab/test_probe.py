@@ -140,7 +140,7 @@ def test_a_batch_that_is_nearly_empty_weighs_the_same_wherever_a_seed_puts_it(se
     one = probe(translator.recipe, translator.tokenizers, pairs[:1]).step_flops
     found = probe(translator.recipe, translator.tokenizers, pairs)
     assert found.step_flops == pytest.approx(29 / 8 * one)
-    assert found.step_tokens == pytest.approx(29 / 8 * 8)
+    assert found.step_tokens == pytest.approx(29 / 8 * 8)  # 8 tokens a pair, with their ends
 
 
 def test_accumulated_batches_are_one_step() -> None:
