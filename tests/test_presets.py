@@ -63,18 +63,12 @@ def unspaced(chance: random.Random) -> tuple[str, str]:
     return sentences(chance)[0], "".join(chance.choices("的一是不了人我在有他", k=30))
 
 
-def spelling(chance: random.Random) -> tuple[str, str]:
-    written, sounds = phones(chance)
-    return sounds, written
-
-
-TEXTS = {"phones": phones, "sentences": sentences, "names": names, "unspaced": unspaced, "spelling": spelling}
+TEXTS = {"phones": phones, "sentences": sentences, "names": names, "unspaced": unspaced}
 KINDS = {
     "phones": ("characters", "symbols", "wer"),
     "sentences": ("bpe", "bpe", "bleu"),
     "names": ("characters", "characters", "wer"),
     "unspaced": ("bpe", "characters", "chrf"),
-    "spelling": ("symbols", "characters", "wer"),
 }
 
 
@@ -246,20 +240,6 @@ def test_many_spelled_pairs_and_steps_get_attention_that_knows_distances() -> No
     why = {reason.key: reason.why for reason in reasons}
     assert why["model.positions"] == "200,000 pairs, 20,000 steps: enough to learn distances"
     assert recipe.training.weight_decay == 0.1
-
-
-def test_symbols_get_distances_and_few_of_them_more_dropout() -> None:
-    def chosen(pairs: int, **given: object) -> tuple[str, str, float]:
-        model = choose(look("spelling", pairs), {"model": given} if given else {})[0].model
-        return model.encoder_name, model.positions, model.dropout
-
-    assert chosen(3000) == chosen(19_999, size=64) == ("transformer", "relative", 0.3)
-    assert chosen(20_000) == ("transformer", "relative", 0.15)
-    assert chosen(3000, dropout=0.1) == ("transformer", "relative", 0.1)
-    assert chosen(3000, positions="sinusoidal") == ("transformer", "sinusoidal", 0.2)
-    assert chosen(3000, encoder="convolutional") == ("convolutional", "sinusoidal", 0.2)
-    why = {reason.key: reason.why for reason in choose(look("spelling", 3000), {})[1]}
-    assert why["model.positions"] == "symbols combine: how far apart they are says more than where they are"
 
 
 def test_a_run_has_as_many_epochs_as_its_preset() -> None:

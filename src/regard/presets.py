@@ -54,14 +54,11 @@ class Preset:
     steps: int
 
 
-# What models of short sources are made of. Letters: convolutions take fewer steps to the same error; where there are
-# pairs and time for many, attention that knows distances ends with fewer. Symbols (features, commands): distances, and
-# where pairs are few more dropout, for they come in combinations that training lacks (benchmarks/results/README.md).
-SPELLED = ("characters", "graphemes")
+# What models of short sources that are letters are made of. Convolutions take fewer steps to the same error; where
+# there are pairs and time for many, attention that knows distances ends with fewer (benchmarks/results/README.md).
 NEIGHBOURS = {"encoder": "convolutional", "kernel": 5}
 DISTANCES = {"positions": "relative"}
-COMBINATIONS = {"positions": "relative", "dropout": 0.3}
-SOME, MANY, LONG = 20_000, 100_000, 10_000  # pairs, pairs, steps
+MANY, LONG = 100_000, 10_000  # pairs, steps
 # Who chooses one of these says what both sides are made of, or that there are convolutions.
 TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
 CONVOLUTIONS = {"encoder", "decoder", "kernel", "convolution"}
@@ -135,14 +132,11 @@ def _preset(survey: Survey, settings: Settings) -> Preset:
     return next(row for row in reversed(rows) if survey.pairs >= row.pairs)
 
 
-def _short(survey: Survey, settings: Settings) -> Settings:
-    """What short sources of letters or symbols want, unless the user says what the model is made of."""
-    kind, given = settings["tokenizer"]["source"]["kind"], settings.get("model", {}).keys()
-    if given & TRANSFORMERS or _length(survey, settings) != "short":
-        return {}
-    if kind == "symbols":
-        return {} if given & CONVOLUTIONS else COMBINATIONS if survey.pairs < SOME else DISTANCES
-    if kind not in SPELLED:
+def _spelled(survey: Survey, settings: Settings) -> Settings:
+    """NEIGHBOURS or DISTANCES for short sources that are letters, unless the user says what the model is made of."""
+    is_spelled = settings["tokenizer"]["source"]["kind"] in ("characters", "graphemes")
+    given = settings.get("model", {}).keys()
+    if not is_spelled or given & TRANSFORMERS or _length(survey, settings) != "short":
         return {}
     is_long = survey.pairs >= MANY and _steps(survey, settings) >= LONG
     return DISTANCES if is_long and not given & CONVOLUTIONS else NEIGHBOURS
@@ -152,8 +146,8 @@ def _model(survey: Survey, settings: Settings) -> Settings:
     preset, given = _preset(survey, settings), settings.get("model", {})
     size = given.get("size", preset.size)
     architecture = given.get("architecture", "transformer")
-    short = _short(survey, settings)
-    encoder = given.get("encoder", short.get("encoder", architecture))
+    spelled = _spelled(survey, settings)
+    encoder = given.get("encoder", spelled.get("encoder", architecture))
     decoder = given.get("decoder", architecture)
     heads = next(heads for heads in (8, 4, 2, 1) if size % heads == 0 and (heads <= 4 or size > 256))
     return {
@@ -171,7 +165,7 @@ def _model(survey: Survey, settings: Settings) -> Settings:
             "attention_dropout": preset.inside,
             "inner_dropout": preset.inside,
             "share_embeddings": "all" if settings["tokenizer"]["joint"] else "output",
-            **short,
+            **spelled,
         }
     }
 
@@ -283,9 +277,9 @@ def _about_the_encoder(recipe: Recipe, survey: Survey) -> list[tuple[str, str]]:
         mean = sum(_mean_tokens(survey, recipe.model_dump()))
         return [("model.encoder", f"about {mean:.0f} tokens a pair: neighbours say most")]
     if recipe.model.positions == DISTANCES["positions"]:
-        enough = f"{survey.pairs:,} pairs, {recipe.training.steps:,} steps: enough to learn distances"
-        symbols = "symbols combine: how far apart they are says more than where they are"
-        return [("model.positions", symbols if recipe.tokenizer.source.kind == "symbols" else enough)]
+        return [
+            ("model.positions", f"{survey.pairs:,} pairs, {recipe.training.steps:,} steps: enough to learn distances")
+        ]
     return []
 
 
