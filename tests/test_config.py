@@ -80,7 +80,7 @@ def limited(types: type) -> st.SearchStrategy[Any]:
 
 
 NAMED = {
-    "architecture": NAMES["encoder"],
+    "architecture": NAMES["decoder"],  # what both sides can be made of
     "decoder_norm": NAMES["norm"],
     "decoder_positions": NAMES["positions"],
     **NAMES,

@@ -39,13 +39,14 @@ def test_n10_they_grow_as_the_notes_say(name: str) -> None:
     made = encoder(name)
     small, large = costs(made, 1000), costs(made, 2000)
     growth = large.operations / small.operations
-    assert growth > 3 if name == "transformer" else growth == 2
-    waits = {"transformer": (3, 3), "recurrent": (3000, 6000), "convolutional": (3, 3)}
+    assert growth > 3 if name in ("transformer", "hybrid") else growth == 2
+    waits = {"transformer": (3, 3), "recurrent": (3000, 6000), "convolutional": (3, 3), "hybrid": (3, 3)}
     assert (small.sequential_steps, large.sequential_steps) == waits[name]
     assert (small.longest_path, large.longest_path) == {
         "transformer": (1, 1),
         "recurrent": (999, 1999),
         "convolutional": (None, None),  # three layers of kernel 3 reach 3 positions
+        "hybrid": (1, 1),
     }[name]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 NAMES: dict[str, list[str]] = {
-    "encoder": ["transformer", "recurrent", "convolutional"],
+    "encoder": ["transformer", "recurrent", "convolutional", "hybrid"],
     "decoder": ["transformer", "recurrent", "convolutional"],
     "score": ["scaled_dot", "dot", "additive", "bilinear", "gaussian"],
     "norm": ["layer", "rms", "batch", "group", "instance", "switchable", "none"],

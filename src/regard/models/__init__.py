@@ -15,6 +15,7 @@ from regard.config import Model
 from regard.errors import RecipeError
 from regard.layers.embedding import Embedding
 from regard.models.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
+from regard.models.hybrid import HybridEncoder
 from regard.models.interface import Decoder, Encoder, EncoderDecoder
 from regard.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from regard.models.shapes import convolutional_shape, recurrent_shape, transformer_shape
@@ -48,10 +49,15 @@ def _convolutional_decoder(model: Model, vocabulary: int, memory_size: int) -> D
     return ConvolutionalDecoder(vocabulary, _depth(model), shape, memory_size=memory_size, share_output=_shares(model))
 
 
+def _hybrid_encoder(model: Model, vocabulary: int) -> Encoder:
+    return HybridEncoder(vocabulary, model.layers, convolutional_shape(model), transformer_shape(model))
+
+
 ENCODERS: dict[str, Callable[[Model, int], Encoder]] = {
     "transformer": _transformer_encoder,
     "recurrent": _recurrent_encoder,
     "convolutional": _convolutional_encoder,
+    "hybrid": _hybrid_encoder,
 }
 DECODERS: dict[str, Callable[[Model, int, int], Decoder]] = {
     "transformer": _transformer_decoder,
