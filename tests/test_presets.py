@@ -242,6 +242,16 @@ def test_many_spelled_pairs_and_steps_get_attention_that_knows_distances() -> No
     assert recipe.training.weight_decay == 0.1
 
 
+def test_an_encoder_that_attends_in_part_gets_what_attention_has() -> None:
+    def chosen(**given: object) -> tuple[int, str, str | None]:
+        model = choose(look("phones", 3000), {"model": {"encoder": "hybrid", **given}})[0].model
+        return model.heads, model.score, model.decoder_positions
+
+    assert chosen() == (4, "scaled_dot", None)
+    assert chosen(positions="relative") == (4, "scaled_dot", None)
+    assert chosen(decoder="recurrent") == (4, "scaled_dot", "none")
+
+
 def test_a_run_has_as_many_epochs_as_its_preset() -> None:
     few, many = (choose(look("phones", count), {})[0] for count in (48_000, 96_000))
     assert many.training.steps == pytest.approx(2 * few.training.steps, rel=0.1)

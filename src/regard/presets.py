@@ -62,6 +62,7 @@ MANY, LONG = 100_000, 10_000  # pairs, steps
 # Who chooses one of these says what both sides are made of, or that there are convolutions.
 TRANSFORMERS = {"architecture", "positions", "score", "norm", "norm_first", "activation", "gated"}
 CONVOLUTIONS = {"encoder", "decoder", "kernel", "convolution"}
+ATTENDING = {"transformer", "hybrid"}  # encoders with self-attention
 PRESETS: dict[str, tuple[Preset, ...]] = {
     # pairs, layers, size, inner, dropout, inside, smoothing, tokens, optimiser, rate, decay, epochs, steps
     # pairs without end need nothing against learning by heart
@@ -155,8 +156,8 @@ def _model(survey: Survey, settings: Settings) -> Settings:
             "layers": preset.layers,
             "size": size,
             # as in their papers, all but the Transformer look with one head, and the recurrent one adds
-            "heads": heads if "transformer" in (encoder, decoder) else 1,
-            "score": "additive" if decoder == "recurrent" and encoder != "transformer" else "scaled_dot",
+            "heads": heads if ATTENDING & {encoder, decoder} else 1,
+            "score": "additive" if decoder == "recurrent" and encoder not in ATTENDING else "scaled_dot",
             "inner": max(1, preset.inner * size // preset.size),
             "positions": "none" if encoder == "recurrent" else "sinusoidal",
             "decoder_positions": _decoder_positions(encoder, decoder, given),
@@ -172,7 +173,8 @@ def _model(survey: Survey, settings: Settings) -> Settings:
 
 def _decoder_positions(encoder: str, decoder: str, given: Settings) -> str | None:
     """Cells read in order anyway. None: the encoder's, which are the user's if any were given."""
-    if encoder == decoder or (given.get("positions", "none") in POSITIONS and "positions" in given):
+    is_given = given.get("positions", "none") in POSITIONS and "positions" in given
+    if encoder == decoder or {encoder, decoder} == ATTENDING or is_given:
         return None
     return "none" if decoder == "recurrent" else "sinusoidal"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 from torch.testing import assert_close
@@ -24,27 +26,23 @@ def silent(blocks: nn.Module, *last: str) -> None:
                 parameter.zero_()
 
 
-def same_weights(to: nn.Module, own: nn.Module) -> None:
-    """`to` gets those of `own` that it has a place for, which are all of its own."""
-    to.load_state_dict({name: own.state_dict()[name] for name in to.state_dict()})
+def same_weights(to: nn.Module, own: nn.Module, blocks: str) -> None:
+    """`to` gets those of `own`, and as its blocks those that `own` has under that name."""
+    weights = own.state_dict()
+    to.load_state_dict({name: weights[re.sub("^blocks", blocks, name)] for name in to.state_dict()})
 
 
 def test_where_convolutions_add_nothing_it_is_a_transformer() -> None:
     hybrid, plain = HybridEncoder(12, 4, NEAR, FAR), TransformerEncoder(12, 2, FAR)
     silent(hybrid.near_blocks, "convolution")
-    same_weights(plain, hybrid)
+    same_weights(plain, hybrid, "blocks")
     assert_close(hybrid(SOURCE).states, plain(SOURCE).states)
 
 
 def test_where_attention_adds_nothing_it_is_convolutional() -> None:
     hybrid, plain = HybridEncoder(12, 4, NEAR, FAR), ConvolutionalEncoder(12, 2, NEAR)
     silent(hybrid.blocks, "output", "narrow")
-    own = {
-        name.replace("near_blocks", "blocks"): tensor
-        for name, tensor in hybrid.state_dict().items()
-        if not name.startswith("blocks")
-    }
-    plain.load_state_dict(own)
+    same_weights(plain, hybrid, "near_blocks")
     assert_close(hybrid(SOURCE).states, plain(SOURCE).states)
 
 
