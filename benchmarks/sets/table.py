@@ -27,27 +27,33 @@ def tables(results: Path) -> str:
 
 
 def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
-    """What no settings at all come to beside the best recipe, single models on development data: a row for each mean
-    over parts, and each part that is in none.
+    """What no settings at all come to beside the recipe that is best there, single models on development data: a row
+    for each mean over parts, and each part that is in none.
     """
-    lines = [["set", "part", "measure", "default", "seeds", "best", "seeds", "worse by"], ["---"] * 8]
+    lines = [["set", "part", "measure", "default", "seeds", "recipe", "best", "seeds", "worse by"], ["---"] * 9]
     for name, rows in measured.items():
         measures, means = _measures(rows), SETS[name].means
         groups = _groups([*rows, *_means(means, rows, measures)])
         in_means = {part for parts in means.values() for part in parts}
         for part in dict.fromkeys(part for part, *_ in groups if part not in in_means):
-            pair = [groups.get((part, settings, "dev", 1)) for settings in ("default", "best")]
-            if pair[0] and pair[1]:
-                lines.append([name, part or "all", measures[0], *_beside(pair[0], pair[1], measures[0])])
+            single = {
+                settings: [row[measures[0]] for row in group]
+                for (where, settings, split, together), group in groups.items()
+                if (where, split, together) == (part, "dev", 1)
+            }
+            if "default" in single and len(single) > 1:
+                lines.append([name, part or "all", measures[0], *_beside(single, measures[0])])
     return "## Default against best\n\n" + markdown(lines)
 
 
-def _beside(default: Sequence[Row], best: Sequence[Row], measure: str) -> list[str]:
-    values = [[row[measure] for row in group] for group in (default, best)]
-    found, wanted = (statistics.mean(each) for each in values)
-    worse = found - wanted if measure in ERRORS else wanted - found
-    seen = [word for each in values for word in (_spread(each), str(len(each)))]
-    return [*seen, f"{100 * worse / wanted:+.1f} %"]
+def _beside(single: Mapping[str, Sequence[float]], measure: str) -> list[str]:
+    """The values of `default`, and those of the recipe whose mean is best."""
+    sign = -1 if measure in ERRORS else 1
+    means = {settings: statistics.mean(values) for settings, values in single.items()}
+    best = max((name for name in means if name != "default"), key=lambda name: sign * means[name])
+    worse = sign * (means[best] - means["default"]) / means[best]
+    found, wanted = ([_spread(single[name]), str(len(single[name]))] for name in ("default", best))
+    return [*found, best, *wanted, f"{100 * worse:+.1f} %"]
 
 
 def table(name: str, rows: Sequence[Row]) -> str:
