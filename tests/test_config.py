@@ -101,6 +101,7 @@ def field_values(section: str, name: str, annotation: Any) -> st.SearchStrategy[
         ("Data", "columns"): st.none() | st.lists(ODD, min_size=2, max_size=2),
         ("Data", "task"): st.none() | ODD,
         ("Data", "separator"): ODD,
+        ("Training", "begin_with"): st.none() | ODD,
         ("Training", "guide"): st.just(0.0),  # more needs alignments
         ("Training", "boards"): st.lists(st.sampled_from(["tensorboard", "trackio"]), max_size=2),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard import __version__
+from regard.config import Recipe
 
 if TYPE_CHECKING:
     from regard.translator import Translator
@@ -29,8 +30,8 @@ def model_card(name: str, translator: Translator, events: Sequence[dict[str, Any
     return f"""# {name}
 
 A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:,} parameters, made by
-regard {__version__} from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes; the weights are those
-of {end["published"]}.
+regard {__version__} from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes{_began(recipe)}; the
+weights are those of {end["published"]}.
 
 Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
 
@@ -49,3 +50,8 @@ Measured on the development pairs, {end.get("search", "greedy")} (percent; the l
 event of the training, `machine.jsonl` what of it depends on the machine, `curve.svg` the picture
 above (its loss in training counts label smoothing); `regard verify` checks every file against `MANIFEST.json`.
 """
+
+
+def _began(recipe: Recipe) -> str:
+    name = recipe.training.begin_with
+    return f", begun with the weights of `{Path(name).name}`" if name else ""

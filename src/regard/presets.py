@@ -21,14 +21,18 @@ class Reason:
     why: str
 
 
-def choose(survey: Survey, settings: Settings) -> tuple[Recipe, list[Reason]]:
-    """A complete recipe: `settings` over what the survey suggests; RecipeError lists what is wrong with them."""
+def choose(survey: Survey, settings: Settings, inherited: Settings | None = None) -> tuple[Recipe, list[Reason]]:
+    """A complete recipe: `settings` over those `inherited` from another model, and these over what the survey suggests.
+
+    RecipeError lists what is wrong with `settings`.
+    """
     check_given(settings)
+    known = merge(inherited or {}, settings)
     chosen: Settings = {}
     for suggest in (_tokenizers, _model, _training, _decoding):
-        chosen = merge(chosen, suggest(survey, merge(chosen, settings)))
-    recipe = build_recipe(merge(chosen, settings))
-    return recipe, _reasons(survey, recipe, settings)
+        chosen = merge(chosen, suggest(survey, merge(chosen, known)))
+    recipe = build_recipe(merge(chosen, known))
+    return recipe, _reasons(survey, recipe, settings, inherited or {})
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def _mean_tokens(survey: Survey, settings: Settings) -> tuple[float, float]:
     return sum(source) / max(1, len(source)), sum(target) / max(1, len(target))
 
 
-def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]:
+def _reasons(survey: Survey, recipe: Recipe, settings: Settings, inherited: Settings) -> list[Reason]:
     source, target = survey.source, survey.target
     generated = recipe.data.task in TASKS
     pairs = "a generated task" if generated else f"{survey.pairs:,} pairs"
@@ -264,7 +268,8 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings) -> list[Reason]
         ("decoding.limit_factor", "1.25 times the longest targets for their sources, but for one in a thousand"),
     ]
     chosen = recipe.model_dump()
-    return [Reason(key, toml_value(_read(chosen, key)), _why(settings, key, why)) for key, why in found]
+    whys = [_why(settings, inherited, key, why) for key, why in found]
+    return [Reason(key, toml_value(_read(chosen, key)), why) for (key, _), why in zip(found, whys, strict=True)]
 
 
 def _about_the_source(recipe: Recipe, source: SideSurvey) -> list[tuple[str, str]]:
@@ -315,12 +320,18 @@ def _describe(side: SideSurvey) -> str:
     return f"{side.words:.1f} words and {side.characters:.0f} characters a line"
 
 
-def _why(settings: Settings, key: str, why: str) -> str:
+def _why(settings: Settings, inherited: Settings, key: str, why: str) -> str:
+    if _has(settings, key):
+        return "set by you"
+    return "of the model that the training begins with" if _has(inherited, key) else why
+
+
+def _has(settings: Settings, key: str) -> bool:
     try:
         _read(settings, key)
     except KeyError:
-        return why
-    return "set by you"
+        return False
+    return True
 
 
 def _read(settings: Settings, key: str) -> Any:

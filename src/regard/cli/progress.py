@@ -81,6 +81,7 @@ class Screen:
             "data": self._data,
             "warning": lambda event: self._say(f"warning: {event['text']}"),
             "note": lambda event: self._say(event["text"]),
+            "beginning": lambda event: self._say(event["text"]),
             "skipped": lambda event: self._say(f"warning: {event['text']}"),
             "resumed": self._resumed,
             "start": self._start,

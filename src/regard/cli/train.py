@@ -30,6 +30,9 @@ def train(
     columns: Annotated[str | None, typer.Option(help="Source and target column, as 1,2 or by header.")] = None,
     separator: Annotated[str | None, typer.Option(help="What stands between columns [default: a tab].")] = None,
     on_bad_line: Annotated[str | None, typer.Option(help="error, or skip and count.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--from", help="A model whose weights, settings and tokenizers it begins with.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder where it stopped.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the run would take, and stop before the first step.")
@@ -41,12 +44,13 @@ def train(
     """
     from regard.cli.progress import watched
     from regard.cli.settings import gather
+    from regard.config import merge
     from regard.errors import UsageError
     from regard.heap import keep_heap
 
     keep_heap()
     if resume:
-        if pairs or task or valid or settings or config or out or dry_run:
+        if pairs or task or valid or settings or config or out or model or dry_run:
             raise UsageError("--resume takes no other settings", fix="a run goes on with the recipe it began with")
         from regard import trainer
 
@@ -54,6 +58,7 @@ def train(
             trainer.resume(resume, listener)
         return
     chosen = gather(pairs or [], task, valid or [], settings or [], config, columns, separator, on_bad_line)
+    chosen = merge(chosen, {"training": {"begin_with": model}}) if model else chosen
     run = out or Path("runs") / (task or _stem((pairs or ["pairs"])[0]))
     from regard import trainer
 

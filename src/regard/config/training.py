@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from regard.config.section import Positive, Section, Share, Unset, one
+from regard.config.section import Positive, Section, Share, Text, Unset, one
 
 
 class Training(Section):
@@ -19,6 +19,9 @@ class Training(Section):
         "(results then depend on the machine)",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of weights, order and dropout")
+    begin_with: Annotated[Text | None, Unset] = Field(
+        None, description="a model folder whose weights, model settings and tokenizers a training begins with"
+    )
     optimiser: Literal["adam", "adamw", "muon"] = Field(
         "adamw", description="adam: no weight decay; muon: for matrices, adamw for the rest"
     )

@@ -24,7 +24,7 @@ from regard.models import outline
 from regard.presets import choose
 from regard.text.pairs import Pair
 from regard.text.survey import survey
-from regard.trainer import Listener, train_tokenizers
+from regard.trainer import Listener, inherited, make_tokenizers
 from regard.training.loop import Interrupted
 from regard.translator import Tokenizers
 
@@ -111,8 +111,8 @@ def _make(question: Question, listener: Listener, command: str) -> Plan:
     for variant, recipe in zip(question.variants, recipes, strict=True):
         if listener.interrupted():
             raise Interrupted
-        kind = recipe.tokenizer.model_dump_json()
-        tokenizers[kind] = tokenizers.get(kind) or train_tokenizers(origin.train, recipe)
+        kind = f"{recipe.training.begin_with}: {recipe.tokenizer.model_dump_json()}"
+        tokenizers[kind] = tokenizers.get(kind) or make_tokenizers(origin.train, recipe)
         planned.append(_planned(question, variant, recipe, probe(recipe, tokenizers[kind], sample)))
         listener.tell({"event": "planned", "variant": variant.name, **_facts(planned[-1])})
     return Plan(
@@ -140,7 +140,8 @@ def _check(question: Question) -> list[Recipe]:
     recipes = []
     for variant in question.variants:
         with _naming(variant):
-            recipes.append(choose(looked, _settings(question, variant))[0])
+            settings = _settings(question, variant)
+            recipes.append(choose(looked, settings, inherited(settings))[0])
             outline(recipes[-1].model, 8, 8)  # parts that do not go together
     return recipes
 

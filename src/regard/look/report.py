@@ -240,7 +240,7 @@ def _settings(told: dict[str, list[Event]], translator: Translator) -> str:
 
 def _notes(events: Sequence[Event]) -> str:
     """What was out of the ordinary."""
-    kinds = ("warning", "note", "skipped", "resumed")
+    kinds = ("beginning", "warning", "note", "skipped", "resumed")
     said = [event for event in events if event["event"] in kinds]
     rows = tuple((f"{event['step']:,}" if "step" in event else "", cut(str(event["text"]))) for event in said)
     notes = (f"The first {MOST_NOTES} of {len(rows):,}.",) if len(rows) > MOST_NOTES else ()

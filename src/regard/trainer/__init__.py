@@ -3,7 +3,8 @@
 origin -> survey -> recipe -> tokenizers -> encoded corpus -> model -> forecast -> loop -> model folder
 """
 
-from regard.trainer.job import train_tokenizers as train_tokenizers
+from regard.trainer.beginning import inherited as inherited
+from regard.trainer.job import make_tokenizers as make_tokenizers
 from regard.trainer.listener import Listener as Listener
 from regard.trainer.start import resume as resume
 from regard.trainer.start import train as train

@@ -14,9 +14,10 @@ from regard.presets import choose
 from regard.text.pairs import Pair
 from regard.text.survey import survey
 from regard.text.tokenizer import Tokenizer
+from regard.trainer.beginning import beginning, inherited, located
 from regard.training.boards import check_boards
 from regard.training.journal import Event
-from regard.translator import Tokenizers
+from regard.translator import Tokenizers, verified
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,27 @@ class Job:
 def plan(settings: Settings) -> Job:
     """The complete recipe and the tokenizers for `settings`; UserErrors say what is wrong with them or the data."""
     check_given(settings)
+    settings = located(settings)
     data = build_section(Data, settings.get("data", {}), "data")
     origin = open_origin(data, settings.get("training", {}).get("seed", 1))
     looked = survey(origin.train)
     require_some(looked.pairs, "all are blank or unreadable")
-    recipe, reasons = choose(looked, settings)
+    recipe, reasons = choose(looked, settings, inherited(settings))
     outline(recipe.model, 8, 8)  # parts that do not go together are told before anything is written
     check_boards(recipe.training.boards)
     origin = open_origin(recipe.data, recipe.training.seed)
     if recipe.data.valid:
         pick(origin.valid, most=1)  # reads it to the end: a fault in it is told before anything is written
     told: Event = {"event": "recipe", "pairs": looked.pairs, "reasons": [asdict(reason) for reason in reasons]}
-    found = data_event(recipe.data)
-    return Job(recipe, train_tokenizers(origin.train, recipe), (told, found) if found else (told,))
+    tokenizers = make_tokenizers(origin.train, recipe)
+    events = (told, data_event(recipe.data), beginning(origin.train, recipe, tokenizers))
+    return Job(recipe, tokenizers, tuple(event for event in events if event))
+
+
+def make_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
+    """Those of the model that a recipe begins with, or its own, learned from the training pairs alone."""
+    begun = recipe.training.begin_with
+    return Tokenizers.load(verified(begun)) if begun else train_tokenizers(pairs, recipe)
 
 
 def train_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:

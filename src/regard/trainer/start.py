@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.config import Settings
 from regard.errors import ModelFolderError, UsageError
 from regard.folder import MANIFEST, PARTIAL, make_folders, write_file
+from regard.trainer.beginning import first_weights, require_same_weights
 from regard.trainer.forecast import forecast
 from regard.trainer.job import Job, plan
 from regard.trainer.listener import SILENT, Listener
@@ -23,6 +24,7 @@ from regard.trainer.setup import Setup, fitted, set_up
 from regard.training import run_lock
 from regard.training.checkpoint import Checkpoint, newest_good
 from regard.training.journal import MACHINE, NAME, Event, Journal
+from regard.training.parallel import load_whole
 from regard.training.run_lock import RunLock
 from regard.training.world import World, joined
 from regard.translator import Tokenizers, read_recipe
@@ -46,6 +48,7 @@ def train(settings: Settings, run: Path, listener: Listener = SILENT, *, dry_run
         setup = set_up(job, world)
         if "tokens_per_batch" not in settings.get("data", {}):
             setup = fitted(setup)
+        _begin(setup)
         if world.is_first:
             expected = {**forecast(setup, run), "launch": _launch()}
             listener.tell(expected)
@@ -138,11 +141,23 @@ def _resume(run: Path, world: World, listener: Listener) -> None:
         if world.is_first:
             journal = Journal(run)
             _require_same_pairs(journal.read(), setup)
+            if resumed is None and job.recipe.training.begin_with:
+                require_same_weights(journal.read(), job.recipe)
             journal.rewind(resumed.step if resumed else None)
             told = _resumed(resumed, setup)
             journal.write(told)
             listener.tell(told)
+        if resumed is None:
+            _begin(setup)
         carry_on(run, setup, listener, resumed, goes_on=True)
+
+
+def _begin(setup: Setup) -> None:
+    """With the weights of another model, where the recipe names one."""
+    recipe, tokenizers = setup.job.recipe, setup.job.tokenizers
+    if recipe.training.begin_with:
+        content = setup.world.share(lambda: _packed(first_weights(recipe, tokenizers)))
+        load_whole(setup.model, load(content))
 
 
 def _unfinished(run: Path) -> Path:
@@ -188,13 +203,13 @@ def _shared(found: Checkpoint | None, world: World) -> Checkpoint | None:
     facts = json.loads(content)
     if facts is None:
         return None
-    weights, optimiser = (load(world.share(partial(_packed, found, what))) for what in ("weights", "optimiser"))
+    tensors = (found.weights, found.optimiser) if found else ({}, {})
+    weights, optimiser = (load(world.share(partial(_packed, each))) for each in tensors)
     return Checkpoint(facts["step"], weights, optimiser, facts["state"])
 
 
-def _packed(found: Checkpoint | None, what: str) -> bytes:
-    """The named tensors of a checkpoint, one that has two names twice."""
-    tensors: dict[str, Tensor] = getattr(found, what) if found else {}
+def _packed(tensors: Mapping[str, Tensor]) -> bytes:
+    """Named tensors, one that has two names twice."""
     return save({name: tensor.clone() for name, tensor in tensors.items()})
 
 

@@ -18,7 +18,7 @@ from regard.folder import write_file
 NAME, MACHINE = "metrics.jsonl", "machine.jsonl"
 TIMED = ("seconds", "tokens_per_second", "in_steps")  # values of an event that go to machine.jsonl
 OF_THE_MACHINE = ("forecast", "resumed")  # events that do
-BEFORE = ("recipe", "data", "forecast")  # events that are told before a run has a folder
+BEFORE = ("recipe", "data", "beginning", "forecast")  # events that are told before a run has a folder
 Event = dict[str, Any]  # "event" says which kind; "step" when
 
 

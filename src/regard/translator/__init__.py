@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regard.translator.folders import Tokenizers, check_size, read_recipe
+from regard.translator.folders import Tokenizers, check_size, read_recipe, verified
 from regard.translator.forcing import ForcedScore
 from regard.translator.lexicon import Lexicon
 from regard.translator.requests import Glossary, Request, read_glossary, with_glossary
@@ -22,5 +22,6 @@ __all__ = [
     "check_size",
     "read_glossary",
     "read_recipe",
+    "verified",
     "with_glossary",
 ]

@@ -32,7 +32,7 @@ class Sizes(NamedTuple):
 def shrink(run: str | Path, out: Path, card: Path | None = None) -> Sizes:
     """Writes the model of the folder `run` to the new folder `out`, whole or not at all, its weights as float16.
 
-    There: the recipe, whose data are names without folders, tokenizers, weights, where alignments are read, and as
+    There: the recipe, whose files are names without folders, tokenizers, weights, where alignments are read, and as
     README.md the file `card`, None: the run's, without its pictures. ModelFolderError if `run` does not load or float16
     cannot hold a weight, UsageError if `out` exists, DataError for a card that cannot be read, StorageError if the
     folder cannot be written.
@@ -67,9 +67,12 @@ def _files(run: Path) -> dict[str, bytes]:
 
 def _without_folders(recipe: Recipe) -> Recipe:
     """Where its maker keeps files is nobody else's business, and of no use to them."""
-    data = recipe.data
+    data, training = recipe.data, recipe.training
     names = {key: tuple(Path(path).name for path in getattr(data, key)) for key in ("pairs", "valid", "alignments")}
-    return recipe.model_copy(update={"data": data.model_copy(update=names)})
+    begun = training.begin_with and Path(training.begin_with).name
+    return recipe.model_copy(
+        update={"data": data.model_copy(update=names), "training": training.model_copy(update={"begin_with": begun})}
+    )
 
 
 def _cards(run: Path, card: Path | None) -> dict[str, bytes]:
