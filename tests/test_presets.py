@@ -298,3 +298,16 @@ def test_a_decoder_keeps_to_a_norm_that_sees_no_future_and_the_reason_is_told() 
     assert (recipe.model.norm, recipe.model.decoder_norm) == ("batch", "layer")
     assert Reason("model.decoder_norm", '"layer"', "batch norm would let a decoder see later positions") in reasons
     assert choose(look("phones", 3000), {"model": {"norm": "group"}})[0].model.decoder_norm is None
+
+
+def test_weights_that_were_trained_before_are_changed_little() -> None:
+    """A tenth of the learning rate, and as many epochs without the least number of steps."""
+    given: Settings = {"data": {"pairs": ["a.tsv"]}, "training": {"begin_with": "pronounce"}}
+    for kind, pairs in (("phones", 500), ("phones", 30_000), ("sentences", 3000)):
+        anew, on = (choose(look(kind, pairs), settings)[0].training for settings in ({"data": given["data"]}, given))
+        assert on.learning_rate == pytest.approx(anew.learning_rate / 10)
+        assert 100 <= on.steps <= anew.steps
+        assert (on.optimiser, on.weight_decay) == (anew.optimiser, anew.weight_decay)
+    recipe, reasons = choose(look("phones", 500), given)
+    assert recipe.training.steps < 500
+    assert "forgotten" in next(reason.why for reason in reasons if reason.key == "training.learning_rate")

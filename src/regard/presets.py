@@ -89,6 +89,9 @@ SHORT = 40.0  # mean tokens of source and target together
 ENDS = 2  # tokens: each side has one that says it ends
 FEW = 20  # pairs
 RARE = 100  # times that a character stands in a corpus
+# With weights that were trained before (docs/training.md has what these were chosen by):
+GENTLE = 0.1  # of the learning rate; more of it forgets what they know
+FEWEST = 100  # steps
 
 
 def _tokenizers(survey: Survey, settings: Settings) -> Settings:
@@ -192,13 +195,14 @@ def _training(survey: Survey, settings: Settings) -> Settings:
     preset, steps = _preset(survey, settings), _steps(survey, settings)
     data = settings.get("data", {})
     too_few = survey.pairs < FEW  # the held-out share of so few could be all of them
+    rate = preset.rate * GENTLE if _begun(settings) else preset.rate
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
     return {
         "data": {"tokens_per_batch": preset.tokens, "hold_out": split},
         "training": {
             "steps": steps,
             "optimiser": preset.optimiser,
-            "learning_rate": preset.rate,
+            "learning_rate": float(f"{rate:.2g}"),
             "weight_decay": preset.decay,
             "warmup": max(1, min(1000, steps // 10)),
             "label_smoothing": preset.smoothing,
@@ -209,11 +213,20 @@ def _training(survey: Survey, settings: Settings) -> Settings:
 
 
 def _steps(survey: Survey, settings: Settings) -> int:
-    """The user's; else as many as the preset's epochs have, to two digits, or its least number."""
+    """The user's; else as many as the preset's epochs have, to two digits, or its least number.
+
+    Weights that were trained before need no such number.
+    """
     preset, training = _preset(survey, settings), settings.get("training", {})
     tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens) * training.get("accumulate", 1)
     epoch = survey.pairs * (sum(_mean_tokens(survey, settings)) + ENDS) / tokens
-    return int(training.get("steps", max(preset.steps, int(float(f"{preset.epochs * epoch:.1e}")))))
+    least = FEWEST if _begun(settings) and preset.epochs else preset.steps
+    return int(training.get("steps", max(least, int(float(f"{preset.epochs * epoch:.1e}")))))
+
+
+def _begun(settings: Settings) -> bool:
+    """Whether training begins with the weights of another model."""
+    return settings.get("training", {}).get("begin_with", "none") not in ("none", None)
 
 
 def _metric(survey: Survey) -> str:
@@ -263,13 +276,19 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings, inherited: Sett
         ("data.hold_out", _why_held_out(survey, recipe)),
         ("training.steps", pairs),
         ("training.optimiser", "it needs fewer steps" if recipe.training.optimiser == "muon" else pairs),
-        ("training.learning_rate", f"a model of this size on {pairs}"),
+        ("training.learning_rate", _why_so_fast(recipe, pairs)),
         ("training.metric", METRIC_REASONS[_metric(survey)]),
         ("decoding.limit_factor", "1.25 times the longest targets for their sources, but for one in a thousand"),
     ]
     chosen = recipe.model_dump()
     whys = [_why(settings, inherited, key, why) for key, why in found]
     return [Reason(key, toml_value(_read(chosen, key)), why) for (key, _), why in zip(found, whys, strict=True)]
+
+
+def _why_so_fast(recipe: Recipe, pairs: str) -> str:
+    if recipe.training.begin_with:
+        return f"{GENTLE:g} of what is chosen for new weights, lest what these know is forgotten"
+    return f"a model of this size on {pairs}"
 
 
 def _about_the_source(recipe: Recipe, source: SideSurvey) -> list[tuple[str, str]]:
