@@ -280,6 +280,27 @@ def test_the_vocabulary_is_an_upper_limit(kind: str) -> None:
         Tokenizer.train(CORPUS, kind, vocabulary=smallest - 1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(new=st.lists(texts.filter(str.strip), min_size=1, max_size=3))
+def test_a_widened_vocabulary_knows_the_new_and_numbers_the_old_as_before(kind: str, new: list[str]) -> None:
+    tokenizer = trained(kind)
+    wide = tokenizer.widened(new, 10_000)
+    assert wide._pieces[: len(tokenizer)] == tokenizer._pieces
+    assert [wide.encode(line) for line in CORPUS] == [tokenizer.encode(line) for line in CORPUS]
+    if kind in SUBWORDS:
+        assert wide is tokenizer  # what it does not know is spelled in bytes
+    else:
+        assert not any(wide.unknown(line) for line in new)
+        assert Tokenizer.from_json(wide.to_json())._pieces == wide._pieces
+    limit = len(tokenizer) + 1
+    assert len(tokenizer.widened(new, limit)) == min(limit, len(wide))
+
+
+def test_a_widened_vocabulary_has_the_most_frequent_first() -> None:
+    wide = Tokenizer.train(["a b"], "symbols", vocabulary=99).widened(["z y y", "x y a"], 99)
+    assert wide.symbols(range(4, len(wide))) == ["a", "b", "y", "x", "z"]
+
+
 def test_symbols_are_numbered_by_frequency_then_code_point() -> None:
     tokenizer = Tokenizer.train(["c c b a b z"], "symbols", vocabulary=99)
     assert tokenizer.symbols([4, 5, 6, 7]) == ["b", "c", "a", "z"]

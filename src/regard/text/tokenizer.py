@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
 from tokenizers.normalizers import Normalizer
 
 from regard.errors import DataError, ModelFolderError, RecipeError, StorageError
 from regard.text.kinds import FORMS, KINDS, TokenizerKind
-from regard.text.vocabulary import BOS, BYTES, EOS, PAD, SPECIALS, UNK
+from regard.text.vocabulary import BOS, BYTES, EOS, PAD, SPECIALS, UNK, by_frequency, numbered
 
 __all__ = ["BOS", "EOS", "KINDS", "PAD", "UNK", "Tokenizer"]
 
@@ -67,6 +68,20 @@ class Tokenizer:
         if decoder := chosen.decoder():
             backend.decoder = decoder
         return cls(kind, backend)
+
+    def widened(self, texts: Iterable[str], vocabulary: int) -> Tokenizer:
+        """With what it does not know of `texts` after its own ids, most frequent first, `vocabulary` ids at most.
+
+        Kinds that spell the unknown in bytes stay as they are. Raises DataError where there is no text.
+        """
+        kind = KINDS[self.kind]
+        counts = count_pieces(texts, self._backend.normalizer, kind)
+        new = [piece for piece in by_frequency(counts) if piece not in self._ids][: max(0, vocabulary - len(self))]
+        if kind.has_bytes or not new:
+            return self
+        wide = Backend.from_str(self.to_json())
+        wide.model = WordLevel(numbered(self._pieces + new), unk_token=SPECIALS[UNK])
+        return Tokenizer(self.kind, wide)
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:

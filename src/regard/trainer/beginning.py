@@ -1,27 +1,34 @@
-"""A training that begins with the weights of another model, whose settings and tokenizers come with them."""
+"""The weights a training begins with: new ones, or another model's, whose settings and tokenizers come with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from regard.config import Recipe, Settings, merge
+from regard.data.batches import mix
 from regard.data.corpus import content_hash
 from regard.errors import ModelFolderError, UsageError
 from regard.models import build
+from regard.models.interface import EncoderDecoder
 from regard.models.weights import load_weights
 from regard.ready import ready_models
-from regard.text.pairs import Pair
+from regard.text.tokenizer import Tokenizer
 from regard.training.journal import Event
 from regard.translator import Tokenizers, read_recipe, verified
 
 WEIGHTS = "model.safetensors"
-SAMPLE = 2000  # pairs in which unknown tokens are looked for
-SHOWN = 10  # of them that are named
+SHOWN = 10  # new tokens that are named
 EVENT = "beginning"
+
+
+def new_model(recipe: Recipe, tokenizers: Tokenizers) -> EncoderDecoder:
+    """With random weights, which follow from the seed alone."""
+    torch.manual_seed(mix(recipe.training.seed))
+    return build(recipe.model, len(tokenizers.source), len(tokenizers.target))
 
 
 def located(settings: Settings) -> Settings:
@@ -55,23 +62,41 @@ def inherited(settings: Settings) -> Settings:
 
 
 def first_weights(recipe: Recipe, tokenizers: Tokenizers) -> dict[str, Tensor]:
-    """The weights to begin with, by name, as float32. ModelFolderError if the model of `recipe` has others."""
+    """The weights to begin with, by name, as float32: the model's; tokens that it does not know have new ones.
+
+    ModelFolderError if the model of `recipe` has others.
+    """
     folder = verified(_name(recipe))
-    model = build(recipe.model, len(tokenizers.source), len(tokenizers.target))
+    before = Tokenizers.load(folder)
+    model = build(recipe.model, len(before.source), len(before.target))
     try:
         load_weights(model, folder / WEIGHTS)
     except ModelFolderError as error:
         fix = "leave model.* out where it changes the weights: layers, sizes and kinds are those of the model"
         raise ModelFolderError(error.message, where=error.where, fix=fix) from None
-    return model.state_dict()
+    weights = new_model(recipe, tokenizers).state_dict()
+    for name, known in model.state_dict().items():
+        weights[name][tuple(slice(size) for size in known.shape)] = known
+    return weights
 
 
-def beginning(pairs: Iterable[Pair], recipe: Recipe, tokenizers: Tokenizers) -> Event | None:
+def beginning(recipe: Recipe, tokenizers: Tokenizers) -> Event | None:
     """What is told of it, with the hash of the weights; None if a recipe begins with none."""
     if not recipe.training.begin_with:
         return None
-    text = f"begins with the weights of {recipe.training.begin_with}{_never_seen(pairs, tokenizers)}"
-    return {"event": EVENT, "text": text, "content": _content(recipe)}
+    before = Tokenizers.load(verified(_name(recipe)))
+    sides = {
+        "source": _new(before.source, tokenizers.source),
+        "target": _new(before.target, tokenizers.target),
+    }
+    new = "".join(f"; new in the {side}: {tokens}" for side, tokens in sides.items() if tokens)
+    return {"event": EVENT, "text": f"begins with the weights of {_name(recipe)}{new}", "content": _content(recipe)}
+
+
+def _new(before: Tokenizer, now: Tokenizer) -> str:
+    """The tokens that a widened tokenizer has more."""
+    new = now.symbols(range(len(before), len(now)))
+    return " ".join(new[:SHOWN]) + (f" and {len(new) - SHOWN:,} more" if len(new) > SHOWN else "")
 
 
 def require_same_weights(events: Iterable[Event], recipe: Recipe) -> None:
@@ -89,17 +114,6 @@ def _content(recipe: Recipe) -> str:
     return content_hash([verified(_name(recipe)) / WEIGHTS])
 
 
-def _never_seen(pairs: Iterable[Pair], tokenizers: Tokenizers) -> str:
-    """What stands in `pairs` and not in the vocabularies, in words."""
-    sample = list(islice(pairs, SAMPLE))
-    sides = {
-        "sources": dict.fromkeys(each for pair in sample for each in tokenizers.source.unknown(pair.source)),
-        "targets": dict.fromkeys(each for pair in sample for each in tokenizers.target.unknown(pair.target)),
-    }
-    said = [f"{_some(found)} in the {side}" for side, found in sides.items() if found]
-    return f"; it has no tokens for {' and '.join(said)} of the first {len(sample):,} pairs" if said else ""
-
-
 def _named(settings: Settings) -> str | None:
     name = settings.get("training", {}).get("begin_with")
     return None if name == "none" else name
@@ -108,8 +122,3 @@ def _named(settings: Settings) -> str | None:
 def _name(recipe: Recipe) -> str:
     assert recipe.training.begin_with is not None, "asked of recipes that begin with a model"
     return recipe.training.begin_with
-
-
-def _some(found: Iterable[str]) -> str:
-    shown = list(islice(found, SHOWN + 1))
-    return " ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")

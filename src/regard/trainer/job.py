@@ -75,27 +75,33 @@ def plan(settings: Settings) -> Job:
         pick(origin.valid, most=1)  # reads it to the end: a fault in it is told before anything is written
     told: Event = {"event": "recipe", "pairs": looked.pairs, "reasons": [asdict(reason) for reason in reasons]}
     tokenizers = make_tokenizers(origin.train, recipe)
-    events = (told, data_event(recipe.data), beginning(origin.train, recipe, tokenizers))
+    events = (told, data_event(recipe.data), beginning(recipe, tokenizers))
     return Job(recipe, tokenizers, tuple(event for event in events if event))
 
 
 def make_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
-    """Those of the model that a recipe begins with, or its own, learned from the training pairs alone."""
-    begun = recipe.training.begin_with
-    return Tokenizers.load(verified(begun)) if begun else train_tokenizers(pairs, recipe)
-
-
-def train_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
-    """The tokenizers a recipe asks for, learned from the training pairs alone."""
-    chosen = recipe.tokenizer
+    """The tokenizers a recipe asks for, learned from the training pairs alone; where it begins with a model, those of
+    the model, with what in the training pairs they do not know.
+    """
+    chosen, (source, target) = recipe.tokenizer, _known(recipe)
     if chosen.joint:
-        both = _train_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), chosen.source)
+        both = _make_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), chosen.source, source)
         return Tokenizers(both, both)
-    source = _train_tokenizer((pair.source for pair in pairs), chosen.source)
-    return Tokenizers(source, _train_tokenizer((pair.target for pair in pairs), chosen.target))
+    made = _make_tokenizer((pair.source for pair in pairs), chosen.source, source)
+    return Tokenizers(made, _make_tokenizer((pair.target for pair in pairs), chosen.target, target))
 
 
-def _train_tokenizer(texts: Iterable[str], side: Side) -> Tokenizer:
+def _known(recipe: Recipe) -> tuple[Tokenizer | None, Tokenizer | None]:
+    """Those of the model that a recipe begins with."""
+    if not recipe.training.begin_with:
+        return None, None
+    tokenizers = Tokenizers.load(verified(recipe.training.begin_with))
+    return tokenizers.source, tokenizers.target
+
+
+def _make_tokenizer(texts: Iterable[str], side: Side, known: Tokenizer | None) -> Tokenizer:
+    if known:
+        return known.widened(texts, side.vocabulary)
     return Tokenizer.train(
         texts,
         side.kind,

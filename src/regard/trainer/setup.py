@@ -11,14 +11,14 @@ from functools import cached_property
 import torch
 
 from regard import __version__
-from regard.data.batches import Order, epoch_batches, mix
+from regard.data.batches import Order, epoch_batches
 from regard.data.corpus import Corpus, FileCorpus, GeneratedCorpus, Left, PairEncoder
 from regard.data.origin import Origin, open_origin, require_some
 from regard.data.tokens import Batch
 from regard.device import choose_device, choose_precision, set_products
 from regard.errors import UsageError
-from regard.models import build
 from regard.models.interface import EncoderDecoder
+from regard.trainer.beginning import new_model
 from regard.trainer.job import Job
 from regard.training.memory import SAFE, Footprint, free_bytes, measure
 from regard.training.optimiser import state_bytes
@@ -68,8 +68,7 @@ def set_up(job: Job, world: World) -> Setup:
     world.require_same("version of regard", __version__, "install the same version on every machine")
     world.require_same("training pairs", origin.content[:12], "give every machine the same files")
     corpus, left = world.first_here(lambda: _corpus(origin, job))
-    torch.manual_seed(mix(recipe.training.seed))
-    model = build(recipe.model, len(job.tokenizers.source), len(job.tokenizers.target)).to(device)
+    model = new_model(recipe, job.tokenizers).to(device)
     check_parallel(model, world)
     if recipe.training.recompute:
         recompute_blocks(model)
