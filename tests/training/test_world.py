@@ -89,6 +89,16 @@ def test_several_processes_train_what_one_trains(count: int, tmp_path: Path) -> 
             assert one.optimiser.keys() == two.optimiser.keys()
 
 
+def test_several_processes_begin_with_the_same_weights(tmp_path: Path) -> None:
+    """Each holds its share of them; steps that change no bit give all of them back."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    trainer.train(TINY, old)
+    frozen = {"begin_with": str(old), "learning_rate": 1e-30, "optimiser": "adamw", "shard": True}
+    ended = together(2, [(merge(TINY, {"training": frozen}), new)])
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert (new / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
+
+
 @pytest.mark.slow
 def test_one_is_killed_all_stop_and_a_resume_goes_on_in_any_number(tmp_path: Path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
