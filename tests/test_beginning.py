@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from regard import trainer
+from regard.cli import run
 from regard.config import merge
 from regard.errors import ModelFolderError, UsageError
 from regard.lab.compare import compare
@@ -59,20 +60,20 @@ def old(tmp_path: Path) -> Path:
     return tmp_path / "old"
 
 
-def events(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_it_begins_with_what_the_model_is(old: Path, settings: dict[str, Any], tmp_path: Path) -> None:
     """Weights bit for bit, and the settings of the model. Tokens that are new come after the others."""
     trainer.train(merge(settings, FROZEN), tmp_path / "new")
-    ours, theirs = (read_weights(run / "model.safetensors") for run in (tmp_path / "new", old))
+    ours, theirs = (read_weights(each / "model.safetensors") for each in (tmp_path / "new", old))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name][: len(theirs[name])], theirs[name]) for name in ours)
     wider = {name: len(ours[name]) - len(theirs[name]) for name in ours if ours[name].shape != theirs[name].shape}
     assert set(wider.values()) == {2}
     for side in ("source", "target"):
-        mine, before = (Tokenizer.load(run / f"tokenizer/{side}.tokenizer.json") for run in (tmp_path / "new", old))
+        mine, before = (Tokenizer.load(each / f"tokenizer/{side}.tokenizer.json") for each in (tmp_path / "new", old))
         symbols = mine.symbols(range(len(mine)))
         assert symbols[: len(before)] == before.symbols(range(len(before)))
         assert sorted(symbols[len(before) :]) == ["ß", "é"]
@@ -97,7 +98,7 @@ def test_it_learns_on(old: Path, settings: dict[str, Any], tmp_path: Path) -> No
     """The weights after some steps are others than those it began with, and than those without a beginning."""
     trainer.train(settings, tmp_path / "on")
     trainer.train(merge(merge(settings, TINY), {"training": {"begin_with": None}}), tmp_path / "anew")
-    weights = {(run / "model.safetensors").read_bytes() for run in (old, tmp_path / "on", tmp_path / "anew")}
+    weights = {(each / "model.safetensors").read_bytes() for each in (old, tmp_path / "on", tmp_path / "anew")}
     assert len(weights) == 3
 
 
@@ -105,7 +106,7 @@ def test_a_model_of_half_the_bytes_will_do(old: Path, settings: dict[str, Any], 
     shrink(old, tmp_path / "small")
     given = merge(merge(settings, FROZEN), {"training": {"begin_with": str(tmp_path / "small")}})
     trainer.train(given, tmp_path / "new")
-    found, wanted = (read_weights(run / "model.safetensors") for run in (tmp_path / "new", old))
+    found, wanted = (read_weights(each / "model.safetensors") for each in (tmp_path / "new", old))
     assert all(torch.equal(found[name][: len(wanted[name])], wanted[name].half().float()) for name in wanted)
 
 
@@ -136,8 +137,8 @@ def test_resumed_equals_uninterrupted(old: Path, settings: dict[str, Any], tmp_p
         trainer.train(settings, late, Listener(interrupted=lambda: next(calls) == 5))
     shutil.rmtree(old)
     trainer.resume(late)
-    for run in (early, late):
-        assert ((run / "model.safetensors").read_bytes(), events(run)) == wanted
+    for each in (early, late):
+        assert ((each / "model.safetensors").read_bytes(), events(each)) == wanted
 
 
 def test_another_model_in_its_place_is_refused(old: Path, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -147,16 +148,16 @@ def test_another_model_in_its_place_is_refused(old: Path, settings: dict[str, An
         if event["event"] == "step":
             raise KeyboardInterrupt
 
-    run = tmp_path / "new"
+    new = tmp_path / "new"
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(settings, run, Listener(tell=die))
+        trainer.train(settings, new, Listener(tell=die))
     shutil.rmtree(old)
     pairs = {"data": {"pairs": [str(tmp_path / "old.tsv")]}, "training": {"seed": 2}}
     trainer.train(merge(TINY, pairs), old)
-    before = events(run)
+    before = events(new)
     with pytest.raises(UsageError, match=r"old: the weights are not those this run began with"):
-        trainer.resume(run)
-    assert events(run) == before
+        trainer.resume(new)
+    assert events(new) == before
 
 
 @pytest.mark.parametrize(
@@ -188,9 +189,11 @@ def test_a_path_leads_there_from_any_folder(
 
 
 def test_a_model_of_the_package_is_known_by_its_name(settings: dict[str, Any], tmp_path: Path) -> None:
-    given = merge(settings, {"training": {"begin_with": "pronounce", "steps": 1}})
-    trainer.train(given, tmp_path / "new")
-    assert read_recipe(tmp_path / "new").training.begin_with == "pronounce"
+    """On the command line too."""
+    pairs, out = settings["data"]["pairs"][0], tmp_path / "new"
+    assert run(["train", pairs, "--from", "pronounce", "--set", "training.steps=1", "--out", str(out)]) == 0
+    recipe = read_recipe(out)
+    assert (recipe.training.begin_with, recipe.training.steps) == ("pronounce", 1)
 
 
 def test_beginning_is_compared_with_none(old: Path, settings: dict[str, Any], tmp_path: Path) -> None:

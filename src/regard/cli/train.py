@@ -50,7 +50,7 @@ def train(
 
     keep_heap()
     if resume:
-        if pairs or task or valid or settings or config or out or model or dry_run:
+        if pairs or task or valid or settings or config or out or model is not None or dry_run:
             raise UsageError("--resume takes no other settings", fix="a run goes on with the recipe it began with")
         from regard import trainer
 
@@ -58,7 +58,8 @@ def train(
             trainer.resume(resume, listener)
         return
     chosen = gather(pairs or [], task, valid or [], settings or [], config, columns, separator, on_bad_line)
-    chosen = merge(chosen, {"training": {"begin_with": model}}) if model else chosen
+    if model is not None:
+        chosen = merge(chosen, {"training": {"begin_with": model}})
     run = out or Path("runs") / (task or _stem((pairs or ["pairs"])[0]))
     from regard import trainer
 

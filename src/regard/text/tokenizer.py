@@ -75,9 +75,11 @@ class Tokenizer:
         Kinds that spell the unknown in bytes stay as they are. Raises DataError where there is no text.
         """
         kind = KINDS[self.kind]
+        if kind.has_bytes:
+            return self
         counts = count_pieces(texts, self._backend.normalizer, kind)
         new = [piece for piece in by_frequency(counts) if piece not in self._ids][: max(0, vocabulary - len(self))]
-        if kind.has_bytes or not new:
+        if not new:
             return self
         wide = Backend.from_str(self.to_json())
         wide.model = WordLevel(numbered(self._pieces + new), unk_token=SPECIALS[UNK])
