@@ -334,6 +334,31 @@ def test_what_is_chosen_by_itself_stands_beside_the_recipe(learn: ModuleType) ->
     ]
 
 
+def test_the_test_is_set_against_what_was_published(learn: ModuleType) -> None:
+    """A mean stands for its parts; a recipe that was not tested has no row."""
+    from sets import g2p2020
+    from sets.table import against_published
+
+    def row(settings: str, seeds: list[int], part: str, split: str, **numbers: float) -> dict[str, Any]:
+        facts = {"parameters": 10, "steps": 5, "minutes": 1.0}
+        return {"part": part, "settings": settings, "split": split, "seeds": seeds, **numbers, **facts}
+
+    told = against_published(
+        {
+            "g2p2020": [row("best", [1, 2], part, "test", wer=10.0) for part in g2p2020.LANGUAGES],
+            "scan": [
+                row("best", [1], "simple", "test", exact=99.0),
+                row("best", [2], "simple", "test", exact=100.0),
+                row("default", [1], "simple", "dev", exact=1.0),
+            ],
+        }
+    )
+    assert told.split("\n")[4:] == [
+        "| g2p2020 | mean | best | 2 together | wer | 10.00 | 18.53; 19.16; 18.74 |",
+        "| scan | simple | best | 2 | exact | 99.50 ± 0.71 | 99.8 to 100 |",
+    ]
+
+
 def test_bleu_says_how_it_was_counted(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     from sets import multi30k
     from sets.part import Part

@@ -23,7 +23,21 @@ def tables(results: Path) -> str:
     """All data sets that were measured."""
     files = {name: results / f"{name}.json" for name in SETS}
     measured = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
-    return "\n\n".join([defaults(measured), *(table(name, rows) for name, rows in measured.items())])
+    each = (table(name, rows) for name, rows in measured.items())
+    return "\n\n".join([against_published(measured), defaults(measured), *each])
+
+
+def against_published(measured: Mapping[str, Sequence[Row]]) -> str:
+    """What was scored on test data: a row for each mean over parts, and each part that is in none."""
+    lines = [["set", "part", "recipe", "seeds", "measure", "measured", "published"], ["---"] * 7]
+    for name, rows in measured.items():
+        measure = _measures(rows)[0]
+        for (part, settings, split, together), group in _whole(name, rows).items():
+            if split == "test":
+                seeds = _seeds(group, together)
+                value = _spread([row[measure] for row in group])
+                lines.append([name, part or "all", settings, seeds, measure, value, SETS[name].published.get(part, "")])
+    return "## Test against published\n\n" + markdown(lines)
 
 
 def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
@@ -32,10 +46,8 @@ def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
     """
     lines = [["set", "part", "measure", "default", "seeds", "recipe", "best", "seeds", "worse by"], ["---"] * 9]
     for name, rows in measured.items():
-        measures, means = _measures(rows), SETS[name].means
-        groups = _groups([*rows, *_means(means, rows, measures)])
-        in_means = {part for parts in means.values() for part in parts}
-        for part in dict.fromkeys(part for part, *_ in groups if part not in in_means):
+        measures, groups = _measures(rows), _whole(name, rows)
+        for part in dict.fromkeys(part for part, *_ in groups):
             single = {
                 settings: [row[measures[0]] for row in group]
                 for (where, settings, split, together), group in groups.items()
@@ -44,6 +56,14 @@ def defaults(measured: Mapping[str, Sequence[Row]]) -> str:
             if "default" in single and len(single) > 1:
                 lines.append([name, part or "all", measures[0], *_beside(single, measures[0])])
     return "## Default against best\n\n" + markdown(lines)
+
+
+def _whole(name: str, rows: Sequence[Row]) -> dict[Key, list[Row]]:
+    """The means over parts, and the parts that are in none."""
+    means = SETS[name].means
+    in_means = {part for parts in means.values() for part in parts}
+    groups = _groups([*rows, *_means(means, rows, _measures(rows))])
+    return {key: group for key, group in groups.items() if key[0] not in in_means}
 
 
 def _beside(single: Mapping[str, Sequence[float]], measure: str) -> list[str]:
@@ -113,8 +133,11 @@ def _line(key: Key, group: Sequence[Row], measures: Sequence[str]) -> list[str]:
         _spread([row[fact] for row in group if fact in row], digits)
         for fact, digits in zip(FACTS, (0, 0, 1), strict=True)
     ]
-    seeds = f"{len(group)}" if together == 1 else f"{together} together"
-    return [part or "all", settings, split, seeds, *numbers, *facts]
+    return [part or "all", settings, split, _seeds(group, together), *numbers, *facts]
+
+
+def _seeds(group: Sequence[Row], together: int) -> str:
+    return f"{len(group)}" if together == 1 else f"{together} together"
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:
