@@ -22,9 +22,9 @@ sys.path.insert(0, {folder!r})
 import tries
 def told():
     from regard.lab import probe
-    from regard.trainer import setup
+    from regard.trainer import beginning
     from regard.training import memory, step
-    print({{each.Loss.__name__ for each in (step, memory, probe)}}, {{each.build.__name__ for each in (setup, probe)}})
+    print({{each.Loss.__name__ for each in (step, memory, probe)}}, {{each.build.__name__ for each in (beginning, probe)}})
     print(sys.argv[1:])
 regard.main = told
 tries.main([{name!r}, "train", "x.tsv"])
