@@ -24,7 +24,8 @@ def told():
     from regard.lab import probe
     from regard.trainer import beginning
     from regard.training import memory, step
-    print({{each.Loss.__name__ for each in (step, memory, probe)}}, {{each.build.__name__ for each in (beginning, probe)}})
+    builders = (beginning, probe)
+    print({{each.Loss.__name__ for each in (step, memory, probe)}}, {{each.build.__name__ for each in builders}})
     print(sys.argv[1:])
 regard.main = told
 tries.main([{name!r}, "train", "x.tsv"])
