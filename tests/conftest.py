@@ -8,10 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; proce
 
 import random
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # In tests each call is checked against its annotations, tensor shapes included; normal use does not pay for that.
 # An int may stand for a float; an annotation that cannot be checked at run time (a Protocol that is not
@@ -37,3 +38,12 @@ def _fixed_seeds() -> None:
     random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the checks of shapes: for tests that make the same calls many times over, which others check."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)

@@ -21,6 +21,8 @@ from regard.training.journal import Journal
 from regard.training.loop import Interrupted
 from regard.translator import Translator, read_recipe
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # many equal steps: tests/training checks one
+
 TINY = {
     "model": {"layers": 1, "size": 16, "heads": 2, "inner": 32, "dropout": 0.1, "attention_dropout": 0.1},
     "training": {"steps": 12, "checkpoint_every": 4, "average": 2, "warmup": 2, "valid_pairs": 20},

@@ -27,6 +27,8 @@ from regard.trainer import Listener
 from regard.training.journal import Journal
 from regard.training.loop import Interrupted
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # many equal steps: tests/training checks one
+
 TINY: Settings = {
     "model": {"layers": 1, "size": 8, "heads": 1, "inner": 8, "dropout": 0.1},
     "training": {"steps": 4, "checkpoint_every": 2, "average": 2, "warmup": 1, "valid_pairs": 10},

@@ -13,6 +13,8 @@ from regard.lab.recipes import RECIPES
 from regard.models.interface import EncoderDecoder
 from regard.trainer import Listener
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # many equal steps: tests/training checks one
+
 SMALL = Asked(settings={"model": {"size": 16, "heads": 2, "inner": 16}}, seeds=1)
 
 

@@ -22,6 +22,8 @@ from regard.lab.summary import _summary
 from regard.lab.trainings import SMALL_AND_LARGE, saturation
 from regard.trainer import Listener
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # many equal steps: tests/training checks one
+
 TRAINED = ["scaling", "heads", "no-positions", "norm-position", "norms-on-text"]
 TINY: Settings = {
     "model": {"layers": 1, "size": 8, "inner": 8},

@@ -143,23 +143,25 @@ def test_n15_step_by_step_is_all_at_once(settings: Mapping[str, object]) -> None
     assert_close(stepped[previous.is_real], at_once[previous.is_real], atol=1e-10, rtol=0)
 
 
+@pytest.mark.usefixtures("unchecked")
 @every_model
 @torch.no_grad()
 def test_alone_is_in_any_batch_with_any_padding(settings: Mapping[str, object]) -> None:
     model = make(settings)
+    alone = [model(Tokens.of([source]), Tokens.of([target]))[0] for source, target in zip(SOURCE, TARGET, strict=True)]
+    states = [model.encode(Tokens.of([source])).states[0] for source in SOURCE]
     for more, order in [(0, [0, 1, 2]), (3, [2, 0, 1]), (1, [1, 1, 0, 2])]:
         source = padded(Tokens.of([SOURCE[i] for i in order]), more)
         previous = padded(Tokens.of([TARGET[i] for i in order]), more)
         memory, logits = model.encode(source), model(source, previous)
         stepped, _ = run_steps(model, model.decoder.start(memory), previous.ids)
         for row, i in enumerate(order):
-            alone = model(Tokens.of([SOURCE[i]]), Tokens.of([TARGET[i]]))[0]
-            assert_close(logits[row, : len(TARGET[i])], alone, atol=1e-10, rtol=0)
-            assert_close(stepped[row, : len(TARGET[i])], alone, atol=1e-10, rtol=0)
-            states = model.encode(Tokens.of([SOURCE[i]])).states[0]
-            assert_close(memory.states[row, : len(SOURCE[i])], states, atol=1e-10, rtol=0)
+            assert_close(logits[row, : len(TARGET[i])], alone[i], atol=1e-10, rtol=0)
+            assert_close(stepped[row, : len(TARGET[i])], alone[i], atol=1e-10, rtol=0)
+            assert_close(memory.states[row, : len(SOURCE[i])], states[i], atol=1e-10, rtol=0)
 
 
+@pytest.mark.usefixtures("unchecked")
 @every_model
 @torch.no_grad()
 def test_n14_a_later_target_id_changes_no_earlier_logit(settings: Mapping[str, object]) -> None:
@@ -187,6 +189,7 @@ def test_every_parameter_gets_a_gradient(settings: Mapping[str, object]) -> None
         assert parameter.grad.count_nonzero() > 0 or name.endswith("key.bias"), name
 
 
+@pytest.mark.usefixtures("unchecked")
 @every_model
 def test_every_option_learns(settings: Mapping[str, object]) -> None:
     model = build(Model.model_validate(settings), VOCABULARY, VOCABULARY).train()
@@ -336,6 +339,7 @@ def test_same_seed_same_weights(settings: Mapping[str, object]) -> None:
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.usefixtures("unchecked")
 @base_models
 @torch.no_grad()
 def test_any_batch_of_many(settings: Mapping[str, object]) -> None:
