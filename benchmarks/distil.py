@@ -1,23 +1,30 @@
 """Pairs for a student: what an ensemble answers, beside the true answers (Kim and Rush 2016).
 
-    python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] [--words FILE ...]
+    python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] [--words FILE ...] [--text FILE ...]
 
 OUT has the pairs of PAIRS, and for each distinct source there, and each line of the FILEs that is none of them, what
 the models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a
-student can learn that its teachers' pairs did not say. --without TEST leaves out whatever stands as a source in TEST, a
-file of pairs too: words that shall be tested must not be taught. Upper and lower case are different words.
+student can learn that its teachers' pairs did not say; --text takes them out of running text, in capitals.
+--without TEST leaves out whatever stands as a source in TEST, a file of pairs too: words that shall be tested must not
+be taught. Upper and lower case are different words.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sets.part import answers, begin, read_pairs, write_lines, write_pairs
 
 from regard.text.lines import read_lines
+
+WORD = re.compile(r"[A-Z](?:[A-Z']*[A-Z])?")
+VOWELS = set("AEIOUY")  # what has none is an abbreviation
+LENGTHS = range(3, 22)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -27,8 +34,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--words", type=Path, nargs="*", default=[], help="more sources, one a line")
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="running text, whose words are more sources")
     parser.add_argument("--without", type=Path, nargs="*", default=[], help="pairs whose sources are left out")
     return parser.parse_args(arguments)
+
+
+def words_of(lines: Iterable[str]) -> list[str]:
+    """The words of a text in Latin letters, each once, in order: capitals, no accents, apostrophes inside."""
+    parts = unicodedata.normalize("NFD", "\n".join(lines).upper())
+    found = WORD.findall("".join(each for each in parts if not unicodedata.combining(each)))
+    return sorted({word for word in found if len(word) in LENGTHS and not VOWELS.isdisjoint(word)})
 
 
 def sources_of(pairs: Iterable[tuple[str, str]], words: Iterable[str], without: set[str]) -> list[str]:
@@ -50,6 +65,7 @@ def main(arguments: list[str]) -> None:
     tested = {source for file in asked.without for source, _ in read_pairs(file)}
     true = [pair for pair in read_pairs(asked.pairs) if pair[0] not in tested]
     words = [word for file in asked.words for word in read_lines(file)]
+    words += words_of(line for file in asked.text for line in read_lines(file))
     taught = answered(asked.models, sources_of(true, words, tested))
     written = dict.fromkeys([*true, *(pair for pair in taught if pair[1].strip())])
     write_pairs(asked.out, written)

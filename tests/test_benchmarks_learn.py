@@ -389,6 +389,15 @@ def test_the_page_says_what_was_measured(learn: ModuleType, capsys: pytest.Captu
     assert capsys.readouterr().out.strip() in (RESULTS / "README.md").read_text("utf-8")
 
 
+def test_the_words_of_a_text_are_those_a_dictionary_could_have(learn: ModuleType) -> None:
+    import distil
+
+    text = ["Don't they see Zoë's naïve 'mhm' in it, O'Neill?", "they said: rock 'n' roll", f"{'a' * 22} {'a' * 21}"]
+    words = ["A" * 21, "DON'T", "NAIVE", "O'NEILL", "ROCK", "ROLL", "SAID", "SEE", "THEY", "ZOE'S"]
+    assert distil.words_of(text) == words
+    sys.modules.pop("distil")
+
+
 def test_a_student_is_asked_what_is_not_tested(learn: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     import distil
 
