@@ -40,15 +40,21 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name != "auto":
         return PRECISIONS[name]
-    has_units = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if has_units else torch.float32
+    return torch.bfloat16 if device.type == "cuda" and has_bfloat16(device) else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it has units for bfloat16: a GPU of compute capability 8, a CPU with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    units = ("avx512_bf16", "amx_bf16")
+    there: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
+    return device.type == "cpu" and any(there.get(unit, False) for unit in units)
 
 
 def could_be_faster(device: torch.device, precision: torch.dtype) -> bool:
     """Whether a CPU computes in float32 although it has units for bfloat16."""
-    units = ("avx512_bf16", "amx_bf16")
-    there: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
-    return device.type == "cpu" and precision == torch.float32 and any(there.get(unit, False) for unit in units)
+    return device.type == "cpu" and precision == torch.float32 and has_bfloat16(device)
 
 
 def set_products(training: Training) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from regard.config import Model, Training
 from regard.data.tokens import Batch, Tokens
-from regard.errors import RecipeError
+from regard.errors import RecipeError, TrainingError
 from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.training.recompute import recompute_blocks
@@ -223,3 +223,12 @@ def test_a_compiled_step_is_the_step() -> None:
     two = Stepper(compiled, training(compile=True)).step([BATCH], 0, rate=1e-3)
     assert two.loss == pytest.approx(one.loss, rel=1e-5)
     assert two.gradient == pytest.approx(one.gradient, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of the compiler itself
+def test_what_cannot_be_compiled_says_which_setting_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
+    with pytest.raises(TrainingError, match="could not be compiled") as caught:
+        Stepper(model(), training(compile=True)).step([BATCH], 0, rate=1e-3)
+    assert "training.compile=false" in caught.value.fix

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.config import Training
+from regard.device import has_bfloat16
 from regard.errors import ModelFolderError
 from regard.models.interface import ReadoutDecoder
 
@@ -47,12 +48,12 @@ def muon(model: nn.Module, training: Training) -> Optimizer:
     """Muon (Jordan et al. 2024) for the matrices between layers; AdamW for the others: embeddings, output, biases,
     norms. Its steps are as long as Adam's (Liu et al. 2025, section 2.2), so one learning rate serves both.
     """
-    from torch.optim import Muon
+    from regard.training.muon import Muon
 
     chosen = {id(p) for p in hidden_matrices(model)}
     matrices, others = ([p for p in model.parameters() if (id(p) in chosen) == hidden] for hidden in (True, False))
-    rate, decay = training.learning_rate, training.weight_decay
-    first = Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    products = torch.bfloat16 if has_bfloat16(others[0].device) else torch.float32
+    first = Muon(matrices, training.learning_rate, training.weight_decay, products=products)
     return _both(first, _adamw(others, training))
 
 

@@ -58,12 +58,16 @@ def last_of_step(loss: nn.Module, is_last: bool) -> Iterator[None]:
         yield
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A share of a tensor put together with the others', on the CPU. Every process must ask."""
+def gathered(tensor: Tensor) -> Tensor:
+    """A share of a tensor put together with the others'. Every process must ask."""
     from torch.distributed.tensor import DTensor
 
-    together = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return together.detach().cpu()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """`gathered`, on the CPU."""
+    return gathered(tensor).detach().cpu()
 
 
 def like(tensor: Tensor, template: Tensor) -> Tensor:

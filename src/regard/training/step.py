@@ -155,6 +155,11 @@ class Stepper:
         except (RuntimeError, MemoryError) as error:
             if _out_of_memory(error):
                 raise _NoRoom((index, rows.start), rows.stop - rows.start) from None
+            if self.training.compile and _compiler_failed(error):
+                raise TrainingError(
+                    f"the step could not be compiled: {_what_it_said(error)}",
+                    fix="set training.compile=false, or install the compiler that torch.compile asks for",
+                ) from error
             raise
         return float(loss.detach()) if counts else 0.0
 
@@ -260,3 +265,15 @@ def _out_of_memory(error: BaseException) -> bool:
         or "not enough memory" in words
         or "can't allocate" in words
     )
+
+
+def _compiler_failed(error: BaseException) -> bool:
+    from torch._dynamo.exc import TorchDynamoException
+
+    return isinstance(error, TorchDynamoException)
+
+
+def _what_it_said(error: BaseException) -> str:
+    """The line that names the error, if there is one; a compiler prints pages around it."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    return next((line for line in lines[1:] if " error: " in line), lines[0] if lines else type(error).__name__)

@@ -1,0 +1,95 @@
+"""Muon as it is here and as torch has it beside the passes that make the gradients, on this CPU and on an older one.
+
+    python benchmarks/muon.py [ROUNDS]
+
+The model is that of the preset for 20,000 short pairs, a batch has about 4,000 tokens, in float32 on one thread. The
+older one is this CPU again, where torch and oneDNN are told to use no more than AVX2. Printed are medians, and how many
+times as long as ours torch's Muon takes in the same round.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regard.data.tokens import Batch
+
+OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+TOKENS, SHORTEST, LONGEST, SYMBOLS = 4000, 5, 11, 40
+ROUNDS = 5
+
+
+def measure(rounds: int) -> None:
+    """In this process: the passes, and a step of each optimiser on the same gradients."""
+    import torch
+    from peers.rounds import Call, interleave, ratios, spread
+
+    from regard.config import Model
+    from regard.device import has_bfloat16
+    from regard.models import build
+    from regard.training.loss import Loss
+    from regard.training.muon import Muon
+    from regard.training.optimiser import hidden_matrices
+
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    shape = {
+        "layers": 3,
+        "size": 160,
+        "heads": 4,
+        "inner": 640,
+        "dropout": 0.15,
+        "encoder": "convolutional",
+        "kernel": 5,
+    }
+    model = build(Model.model_validate(shape), SYMBOLS, SYMBOLS)
+    loss, batch, matrices = Loss(model), drawn(), hidden_matrices(model)
+    has_units = has_bfloat16(torch.device("cpu")) and not OLDER.items() <= os.environ.items()
+    products = torch.bfloat16 if has_units else torch.float32
+    steps = {
+        f"Muon here, products in {products}": Muon(matrices, 1e-9, 0.0, products=products).step,
+        "Muon of torch": torch.optim.Muon(matrices, lr=1e-9, adjust_lr_fn="match_rms_adamw").step,
+    }
+    calls = {"forward and backward": lambda: loss(batch, 0.1).backward(), **steps}
+    calls["forward and backward"]()
+    found = interleave({name: Call(call, call) for name, call in calls.items()}, rounds).seconds
+    for name, seconds in found.items():
+        print(f"  {name:40} {1000 * spread(seconds).median:8.1f} ms")
+    ours, theirs = (found[name] for name in steps)
+    print("  torch's takes {:.1f} times as long ({:.1f} to {:.1f})".format(*ratios(ours, theirs)), flush=True)
+
+
+def drawn() -> Batch:
+    """Pairs of random symbols, as long as words."""
+    import torch
+
+    from regard.data.tokens import Batch, Tokens
+    from regard.text.tokenizer import BOS, EOS
+    from regard.text.vocabulary import SPECIALS
+
+    lengths = torch.randint(SHORTEST, LONGEST, (TOKENS // (SHORTEST + LONGEST),))
+
+    def side(begins: bool) -> Tokens:
+        ids = torch.randint(len(SPECIALS), SYMBOLS, (len(lengths), LONGEST + begins))
+        ids[:, 0] = torch.where(torch.tensor(begins), BOS, ids[:, 0])
+        last = lengths[:, None] + begins - 1
+        places = torch.arange(ids.shape[1])
+        return Tokens(ids.masked_fill(places == last, EOS).masked_fill(places > last, 0), lengths + begins)
+
+    return Batch(side(False), side(True))
+
+
+def main(rounds: int) -> None:
+    """A process for each CPU."""
+    for name, settings in {"this CPU": {}, "as with AVX2": OLDER}.items():
+        print(name, flush=True)
+        command = [sys.executable, __file__, "--here", str(rounds)]
+        subprocess.run(command, check=True, env={**os.environ, **settings})
+
+
+if __name__ == "__main__":
+    *here, rounds = sys.argv[1:] or [str(ROUNDS)]
+    (measure if here else main)(int(rounds))
