@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regard.device import choose_precision, could_be_faster
+from regard.device import choose_precision, could_be_faster, has_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -16,14 +16,16 @@ def test_a_cpu_computes_in_float32_unless_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("units", [set(), {"avx512_bf16"}, {"amx_bf16"}])
-def test_only_units_for_bfloat16_make_it_faster(units: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_is_fastest_with_what_it_has_units_for(units: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     there = {unit: unit in units for unit in ("avx2", "avx512_bf16", "amx_bf16")}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there)
-    assert could_be_faster(CPU, torch.float32) == bool(units)
-    assert not could_be_faster(CPU, torch.bfloat16)
-    assert not could_be_faster(torch.device("cuda"), torch.float32)
+    assert has_bfloat16(CPU) == bool(units)
+    assert could_be_faster(CPU, torch.float32) == ("bfloat16" if units else None)
+    assert could_be_faster(CPU, torch.bfloat16) == (None if units else "float32")
+    assert could_be_faster(CPU, torch.float16) == ("bfloat16" if units else "float32")
+    assert could_be_faster(torch.device("mps"), torch.float32) is None
 
 
 def test_a_processor_that_names_no_units_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert could_be_faster(CPU, torch.float32) is False
+    assert could_be_faster(CPU, torch.float32) is None

@@ -52,9 +52,10 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(there.get(unit, False) for unit in units)
 
 
-def could_be_faster(device: torch.device, precision: torch.dtype) -> bool:
-    """Whether a CPU computes in float32 although it has units for bfloat16."""
-    return device.type == "cpu" and precision == torch.float32 and has_bfloat16(device)
+def could_be_faster(device: torch.device, precision: torch.dtype) -> str | None:
+    """What a CPU would be faster with: bfloat16 if it has units for it, float32 if not; None if it is that already."""
+    faster = "bfloat16" if has_bfloat16(device) else "float32"
+    return faster if device.type == "cpu" and precision != PRECISIONS[faster] else None
 
 
 def set_products(training: Training) -> None:
