@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.font_manager import FontEntry
 
 OWN = "DejaVu Sans"  # comes with matplotlib
+REGULAR = (400, "normal", "regular")
 NEVER = ("Last Resort", "cm", "STIXNonUnicode", "STIXSize")  # boxes, and fonts with a code of their own
 
 
@@ -17,7 +22,8 @@ def families(texts: Iterable[str]) -> list[str]:
     from matplotlib.font_manager import fontManager
 
     wanted = {character for text in texts for character in text if not character.isspace()}
-    paths = {entry.name: entry.fname for entry in fontManager.ttflist if entry.style == "normal"}
+    faces = sorted((entry for entry in fontManager.ttflist if entry.style == "normal"), key=_is_plain)
+    paths = {entry.name: entry.fname for entry in faces}  # the last of a family, so a plain one if there is one
     chosen = [OWN]
     lacking = wanted - _has(paths.pop(OWN), wanted)
     # A plain face first: "Noto Sans Arabic" before "Noto Nastaliq Urdu".
@@ -28,6 +34,11 @@ def families(texts: Iterable[str]) -> list[str]:
             chosen.append(name)
             lacking -= found
     return chosen
+
+
+def _is_plain(entry: FontEntry) -> bool:
+    """Neither bold nor light nor narrow: others of a family may have fewer characters, and it is what is drawn with."""
+    return entry.weight in REGULAR and entry.stretch == "normal"
 
 
 def _has(path: str, characters: set[str]) -> set[str]:
