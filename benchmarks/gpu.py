@@ -107,11 +107,11 @@ def operations(shape: Shape, sources: Sequence[int], targets: Sequence[int]) -> 
     return 3 * 2 * (shape.layers * (encoder + decoder) + sum(targets) * d * shape.vocabulary)
 
 
-def drawn_batch(shape: Shape, tokens: int, seed: int) -> Batch:
+def drawn_batch(shape: Shape, tokens: int, seed: int, shortest: int = SHORTEST, longest: int = LONGEST) -> Batch:
     """Pairs of random ids with about so many source tokens, and as many target tokens to be predicted."""
     generator = torch.Generator().manual_seed(seed)
-    pairs = tokens * 2 // (SHORTEST + LONGEST)
-    lengths = torch.randint(SHORTEST, LONGEST + 1, (2, pairs), generator=generator)
+    pairs = tokens * 2 // (shortest + longest)
+    lengths = torch.randint(shortest, longest + 1, (2, pairs), generator=generator)
 
     def side(length: Tensor) -> Tensor:
         ids = torch.randint(len(SPECIALS), shape.vocabulary, (pairs, int(length.max())), generator=generator)

@@ -12,19 +12,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from regard.data.tokens import Batch
 
 OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-TOKENS, SHORTEST, LONGEST, SYMBOLS = 4000, 5, 11, 40
+TOKENS, SHORTEST, LONGEST = 2000, 5, 10  # of a side of a batch; of a word
 ROUNDS = 5
 
 
 def measure(rounds: int) -> None:
     """In this process: the passes, and a step of each optimiser on the same gradients."""
     import torch
+    from gpu import Shape, drawn_batch
     from peers.rounds import Call, interleave, ratios, spread
 
     from regard.config import Model
@@ -36,17 +33,12 @@ def measure(rounds: int) -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    shape = {
-        "layers": 3,
-        "size": 160,
-        "heads": 4,
-        "inner": 640,
-        "dropout": 0.15,
-        "encoder": "convolutional",
-        "kernel": 5,
-    }
-    model = build(Model.model_validate(shape), SYMBOLS, SYMBOLS)
-    loss, batch, matrices = Loss(model), drawn(), hidden_matrices(model)
+    shape = Shape("short", size=160, heads=4, inner=640, layers=3, vocabulary=40)
+    sizes = {"layers": shape.layers, "size": shape.size, "heads": shape.heads, "inner": shape.inner}
+    kind = {"encoder": "convolutional", "kernel": 5, "dropout": 0.15}
+    model = build(Model.model_validate(sizes | kind), shape.vocabulary, shape.vocabulary)
+    loss, matrices = Loss(model), hidden_matrices(model)
+    batch = drawn_batch(shape, TOKENS, 1, SHORTEST, LONGEST)
     has_units = has_bfloat16(torch.device("cpu")) and not OLDER.items() <= os.environ.items()
     products = torch.bfloat16 if has_units else torch.float32
     steps = {
@@ -60,26 +52,6 @@ def measure(rounds: int) -> None:
         print(f"  {name:40} {1000 * spread(seconds).median:8.1f} ms")
     ours, theirs = (found[name] for name in steps)
     print("  torch's takes {:.1f} times as long ({:.1f} to {:.1f})".format(*ratios(ours, theirs)), flush=True)
-
-
-def drawn() -> Batch:
-    """Pairs of random symbols, as long as words."""
-    import torch
-
-    from regard.data.tokens import Batch, Tokens
-    from regard.text.tokenizer import BOS, EOS
-    from regard.text.vocabulary import SPECIALS
-
-    lengths = torch.randint(SHORTEST, LONGEST, (TOKENS // (SHORTEST + LONGEST),))
-
-    def side(begins: bool) -> Tokens:
-        ids = torch.randint(len(SPECIALS), SYMBOLS, (len(lengths), LONGEST + begins))
-        ids[:, 0] = torch.where(torch.tensor(begins), BOS, ids[:, 0])
-        last = lengths[:, None] + begins - 1
-        places = torch.arange(ids.shape[1])
-        return Tokens(ids.masked_fill(places == last, EOS).masked_fill(places > last, 0), lengths + begins)
-
-    return Batch(side(False), side(True))
 
 
 def main(rounds: int) -> None:

@@ -31,8 +31,8 @@ WIDE = 100  # columns of a terminal that has room for everything
 AT_ONCE = 1.0  # seconds between two signals that are one
 SHOWN_SAMPLES = 2  # of the samples of a checkpoint
 FASTER = {
-    "bfloat16": "  this processor has units for bfloat16: training.precision=bfloat16 takes about 2/3 of the time",
-    "float32": "  this processor has no units for half precision: training.precision=float32 is faster",
+    "bfloat16": "  a processor with units for bfloat16: training.precision=bfloat16 takes about 2/3 of float32's time",
+    "float32": "  no units of this processor for half precision are known: training.precision=float32 may be faster",
 }
 
 
