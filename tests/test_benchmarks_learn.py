@@ -6,15 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import takewhile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rapidfuzz.distance import Levenshtein
 
 from regard.config import build_recipe, merge, parse_toml
 from regard.errors import DataError, TrainingError, UsageError
@@ -100,61 +96,6 @@ def test_stress_is_learnt_and_not_scored(learn: ModuleType, tmp_path: Path, monk
     assert stressed.measure([tmp_path], part, "test") == dict.fromkeys(("wer", "wer_per_line"), 100) | dict.fromkeys(
         ("per", "per_per_line"), 50
     )
-
-
-def test_a_word_stands_beside_words_of_the_training_part(learn: ModuleType, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    lines = "SCALDS  S K AO L D Z\nSCALDS  S K AA L D Z\nFOLDED  F OW L D IH D\nOX  AA K S\n"
-    (data / "cmudict-0.7b.train-dev-20-21").write_text(lines, encoding="utf-8")
-    (data / "cmudict-0.7b.train-dev-1-21").write_text("SCALDED  S K AO L D IH D\nSCALDS  S\n", encoding="utf-8")
-    (data / "cmudict-0.7b.test").write_text("OLDS  OW L D Z\nUNFOLDED  AH N F OW L D IH D\n", encoding="utf-8")
-    [part] = learn.SETS["cmudict-neighbours"].prepare(data, tmp_path / "out")
-    assert pairs(part, "train") == [
-        ("S C A L D S", "S K AO L D Z"),
-        ("S C A L D S", "S K AA L D Z"),
-        ("F O L D E D", "F OW L D IH D"),
-        ("O X", "AA K S"),
-    ]
-    assert pairs(part, "dev") == [
-        ("S C A L D E D <2 S = s k ao l d z >3 F O = f ow l d ih d", "S K AO L D IH D"),
-    ]
-    assert pairs(part, "test") == [
-        ("O L D S >1 S C A = s k ao l d z", "OW L D Z"),
-        ("U N F O L D E D >2 = f ow l d ih d", "AH N F OW L D IH D"),
-    ]
-
-
-def alike(word: str, other: str) -> int:
-    """How many letters the two begin with alike."""
-    return sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(word, other, strict=False)))
-
-
-def test_a_neighbour_shares_most_and_is_another_word(learn: ModuleType) -> None:
-    """Against the plain search of all words; phones that are numbers say which word it was."""
-    from sets.neighbours import Neighbours
-
-    words_of_two_letters = st.text("AB", min_size=1, max_size=13)
-
-    @given(st.sets(words_of_two_letters, min_size=1, max_size=12), words_of_two_letters)
-    def check(words: set[str], word: str) -> None:
-        numbers = {str(number): other for number, other in enumerate(words)}
-        parts = Neighbours((other, number) for number, other in numbers.items()).source(word).split(" ")
-        assert parts[: len(word)] == [*word]
-        for mark, turn in (("<", 1), (">", -1)):
-            shared = {other: alike(word[::turn], other[::turn]) for other in words - {word}}
-            most = max(shared.values(), default=0)
-            here = [place for place, part in enumerate(parts) if part[0] == mark]
-            assert len(here) == (most >= 3)
-            for place in here:
-                equals = parts.index("=", place)
-                found, left = numbers[parts[equals + 1]], "".join(parts[place + 1 : equals])
-                assert (shared[found], parts[place]) == (most, f"{mark}{min(9, len(word) - most)}")
-                assert found == (word[:most] + left if turn == 1 else left + word[len(word) - most :])
-                fewest = min(Levenshtein.distance(word, other) for other in shared if shared[other] == most)
-                assert Levenshtein.distance(word, found) == fewest
-
-    check()
 
 
 def test_names_have_a_part_a_script(learn: ModuleType, tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sets import cmudict, g2p2020, inflection2022, multi30k, names, neighbours, pronounce, scan, stressed
+from sets import cmudict, g2p2020, inflection2022, multi30k, names, pronounce, scan, stressed
 from sets.part import DataSet
 
 SETS: dict[str, DataSet] = {
     "cmudict": cmudict.SET,
-    "cmudict-neighbours": neighbours.SET,
     "cmudict-stressed": stressed.SET,
     "g2p2020": g2p2020.SET,
     "multi30k": multi30k.SET,

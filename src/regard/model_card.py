@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from regard import __version__
 from regard.config import Recipe
+from regard.text.neighbours import NeighbourTokenizer
+from regard.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from regard.translator import Translator
@@ -33,7 +35,7 @@ A {model.encoder_name} encoder with a {model.decoder_name} decoder, {parameters:
 regard {__version__} from {data}: {end["step"]:,} steps in {end["seconds"] / 60:.1f} minutes{_began(recipe)}; the
 weights are those of {end["published"]}.
 
-Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.
+Source: {source.kind}, {len(source)} tokens. Target: {target.kind}, {len(target)} tokens.{_neighbours(source)}
 
 Measured on the development pairs, {end.get("search", "greedy")} (percent; the loss in nats a token):
 
@@ -50,6 +52,16 @@ Measured on the development pairs, {end.get("search", "greedy")} (percent; the l
 event of the training, `machine.jsonl` what of it depends on the machine, `curve.svg` the picture
 above (its loss in training counts label smoothing); `regard verify` checks every file against `MANIFEST.json`.
 """
+
+
+def _neighbours(source: Tokenizer) -> str:
+    """Who gives the model away gives these away."""
+    if not isinstance(source, NeighbourTokenizer):
+        return ""
+    return (
+        f" A source is read with up to two of {len(source.pairs):,} pairs it was trained on: those that begin and end\n"
+        "most like it. All of them stand in `tokenizer/neighbours.jsonl`."
+    )
 
 
 def _began(recipe: Recipe) -> str:

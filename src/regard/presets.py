@@ -87,6 +87,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 }
 SHORT = 40.0  # mean tokens of source and target together
 ENDS = 2  # tokens: each side has one that says it ends
+ABOUT = 3  # tokens of a neighbour beside its target
 FEW = 20  # pairs
 RARE = 100  # times that a character stands in a corpus
 # With weights that were trained before (docs/training.md has what these were chosen by):
@@ -100,7 +101,8 @@ def _tokenizers(survey: Survey, settings: Settings) -> Settings:
         given.get(name, {}).get("kind") or _kind(survey, side)
         for name, side in (("source", survey.source), ("target", survey.target))
     )
-    joint = given.get("joint", source == target == "bpe" and survey.shared_characters > 0.7)
+    apart = given.get("neighbours", False)  # a source then holds tokens of both sides
+    joint = given.get("joint", source == target == "bpe" and survey.shared_characters > 0.7 and not apart)
     sides = {"source": _side(survey, source), "target": _side(survey, source if joint else target)}
     if source == "characters" and not joint and _is_composed(survey.source, survey.pairs):
         sides["source"]["unicode"] = "NFD"
@@ -147,7 +149,8 @@ def _spelled(survey: Survey, settings: Settings) -> Settings:
     if not is_spelled or given & TRANSFORMERS or _length(survey, settings) != "short":
         return {}
     is_long = survey.pairs >= MANY and _steps(survey, settings) >= LONG
-    return DISTANCES if is_long and not given & CONVOLUTIONS else NEIGHBOURS
+    is_far = is_long or settings["tokenizer"].get("neighbours", False)  # what is alike stands in other texts
+    return DISTANCES if is_far and not given & CONVOLUTIONS else NEIGHBOURS
 
 
 def _model(survey: Survey, settings: Settings) -> Settings:
@@ -198,7 +201,7 @@ def _training(survey: Survey, settings: Settings) -> Settings:
     rate = preset.rate * GENTLE if _begun(settings) else preset.rate
     split = 0.0 if data.get("valid") or data.get("task") or too_few else min(0.1, 1000 / survey.pairs)
     return {
-        "data": {"tokens_per_batch": preset.tokens, "hold_out": split},
+        "data": {"tokens_per_batch": _batch(survey, settings), "hold_out": split},
         "training": {
             "steps": steps,
             "optimiser": preset.optimiser,
@@ -212,14 +215,21 @@ def _training(survey: Survey, settings: Settings) -> Settings:
     }
 
 
+def _batch(survey: Survey, settings: Settings) -> int:
+    """Tokens of a batch: with neighbours it has as many pairs as without them."""
+    plain, read = sum(_mean_tokens(survey, settings)), sum(_mean_read(survey, settings))
+    return int(float(f"{_preset(survey, settings).tokens * (read + ENDS) / (plain + ENDS):.2g}"))
+
+
 def _steps(survey: Survey, settings: Settings) -> int:
     """The user's; else as many as the preset's epochs have, to two digits, or its least number.
 
     Weights that were trained before need no such number.
     """
     preset, training = _preset(survey, settings), settings.get("training", {})
-    tokens = settings.get("data", {}).get("tokens_per_batch", preset.tokens) * training.get("accumulate", 1)
-    epoch = survey.pairs * (sum(_mean_tokens(survey, settings)) + ENDS) / tokens
+    budget = settings.get("data", {}).get("tokens_per_batch", _batch(survey, settings))
+    tokens = budget * training.get("accumulate", 1)
+    epoch = survey.pairs * (sum(_mean_read(survey, settings)) + ENDS) / tokens
     least = FEWEST if _begun(settings) and preset.epochs else preset.steps
     return int(training.get("steps", max(least, int(float(f"{preset.epochs * epoch:.1e}")))))
 
@@ -258,6 +268,13 @@ def _mean_tokens(survey: Survey, settings: Settings) -> tuple[float, float]:
     return sum(source) / max(1, len(source)), sum(target) / max(1, len(target))
 
 
+def _mean_read(survey: Survey, settings: Settings) -> tuple[float, float]:
+    """With what a source's neighbours have: a target each, and marks and other tokens about it."""
+    source, target = _mean_tokens(survey, settings)
+    has_neighbours = settings["tokenizer"].get("neighbours", False)
+    return (source + 2 * (target + ABOUT) if has_neighbours else source), target
+
+
 def _reasons(survey: Survey, recipe: Recipe, settings: Settings, inherited: Settings) -> list[Reason]:
     source, target = survey.source, survey.target
     generated = recipe.data.task in TASKS
@@ -272,7 +289,7 @@ def _reasons(survey: Survey, recipe: Recipe, settings: Settings, inherited: Sett
         ("model.layers", pairs),
         ("model.size", pairs),
         ("model.dropout", "pairs without end" if generated else f"{pairs}: the fewer, the more of it"),
-        ("data.tokens_per_batch", f"about {sum(_mean_tokens(survey, recipe.model_dump())):.0f} tokens a pair"),
+        ("data.tokens_per_batch", f"about {sum(_mean_read(survey, recipe.model_dump())):.0f} tokens a pair"),
         ("data.hold_out", _why_held_out(survey, recipe)),
         ("training.steps", pairs),
         ("training.optimiser", "it needs fewer steps" if recipe.training.optimiser == "muon" else pairs),
@@ -303,9 +320,9 @@ def _about_the_encoder(recipe: Recipe, survey: Survey) -> list[tuple[str, str]]:
         mean = sum(_mean_tokens(survey, recipe.model_dump()))
         return [("model.encoder", f"about {mean:.0f} tokens a pair: neighbours say most")]
     if recipe.model.positions == DISTANCES["positions"]:
-        return [
-            ("model.positions", f"{survey.pairs:,} pairs, {recipe.training.steps:,} steps: enough to learn distances")
-        ]
+        enough = f"{survey.pairs:,} pairs, {recipe.training.steps:,} steps: enough to learn distances"
+        is_alike = recipe.tokenizer.neighbours
+        return [("model.positions", "neighbours are read by what stands beside what" if is_alike else enough)]
     return []
 
 

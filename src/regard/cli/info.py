@@ -13,6 +13,7 @@ from regard.cli.models import HELP
 from regard.ready import first_sentence, model_folder, ready_models
 
 if TYPE_CHECKING:
+    from regard.text.tokenizer import Tokenizer
     from regard.translator import Translator
 
 
@@ -59,6 +60,7 @@ def info(
         "weights": "float16, computed in float32" if is_halved(run / "model.safetensors") else "float32",
         "source_tokens": len(translator.tokenizers.source),
         "target_tokens": len(translator.tokenizers.target),
+        **_neighbours(translator.tokenizers.source),
         **{f"score_{name}": kernel for name, kernel in kernels(translator.model).items()},
         "decoding": f"the modules' own steps: {reason}" if reason else "the engine's steps",
     }
@@ -68,6 +70,12 @@ def info(
     for key, value in facts.items():
         typer.echo(f"{key.replace('_', ' '):16} {f'{value:,}' if isinstance(value, int) else value}")
     typer.echo("\n" + translator.recipe.to_toml())
+
+
+def _neighbours(source: Tokenizer) -> dict[str, str]:
+    from regard.text.neighbours import NeighbourTokenizer
+
+    return {"neighbours": f"of {len(source.pairs):,} pairs"} if isinstance(source, NeighbourTokenizer) else {}
 
 
 def _list_models(models: Mapping[str, Path], as_json: bool) -> None:

@@ -56,6 +56,18 @@ class Tokenizers(Section):
     source: Side
     target: Side
     joint: bool = Field(False, description="one tokenizer, with the source's settings, trained on both sides")
+    neighbours: bool = Field(
+        False, description="a source is read with the training pairs that begin and end most like it; the model has all"
+    )
+
+    @field_validator("neighbours")
+    @classmethod
+    def _neighbours_are_of_two_sides(cls, neighbours: bool, others: ValidationInfo) -> bool:
+        if neighbours and others.data.get("joint"):
+            raise ValueError("neighbours needs joint=false")
+        if neighbours and "source" in others.data and others.data["source"].vocabulary > 1_000_000:
+            raise ValueError("neighbours needs source.vocabulary of at most 1,000,000")
+        return neighbours
 
 
 class Decoding(Section):
@@ -129,6 +141,14 @@ class Recipe(Section):
         if model.share_embeddings == "all" and tokenizer and not tokenizer.joint:
             raise ValueError("share_embeddings=all needs tokenizer.joint=true")
         return model
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _neighbours_are_of_files(cls, tokenizer: Tokenizers, others: ValidationInfo) -> Tokenizers:
+        data = others.data.get("data")
+        if tokenizer.neighbours and data and data.task:
+            raise ValueError("neighbours are pairs of files, and data.task makes new ones")
+        return tokenizer
 
     @field_validator("training")
     @classmethod

@@ -175,7 +175,7 @@ class PairEncoder:
 
         Files that are not as they were written are made again. Raises StorageError, and what reading `pairs` raises.
         """
-        settings = (__version__, content, self.source.to_json(), self.target.to_json(), self.longest)
+        settings = (__version__, content, self.source.digest(), self.target.digest(), self.longest)
         key = hashlib.sha256(json.dumps([*settings, *self._sides[2:]]).encode()).hexdigest()
         files = (*FILES, *(f"{LINKS}.{part}" for part in PARTS if self.links))
         folder = cached(key, files, lambda temporary: self._write(pairs, temporary, count_bad))

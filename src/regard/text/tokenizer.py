@@ -88,10 +88,7 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Reads what `save` wrote; raises ModelFolderError naming the file."""
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"), where=str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelFolderError(f"cannot be read: {error}", where=str(path)) from error
+        return cls.from_json(read_text(path), where=str(path))
 
     def save(self, path: Path) -> None:
         """Writes one tokenizer.json; raises StorageError."""
@@ -144,6 +141,14 @@ class Tokenizer:
         """
         return KINDS[self.kind].has_bytes
 
+    def digest(self) -> str:
+        """Text that is another for a tokenizer that gives other ids."""
+        return self.to_json()
+
+    def own(self, ids: Sequence[int]) -> int:
+        """How many of the ids of `encode` are the text's own: all, but where neighbours stand after them."""
+        return len(ids)
+
     def normalise(self, text: str) -> str:
         """Unicode form, case and marks only. Doing it twice changes nothing. Raises DataError on a lone surrogate."""
         spaced = self._normalised(text)
@@ -188,7 +193,7 @@ class Tokenizer:
         return ids
 
     def pieces(self, text: str) -> list[str]:
-        """The stretch of the normalised text that each id of `encode` stands for; of bytes, the first has it all."""
+        """The stretch of the normalised text that each of its own ids stands for; of bytes, the first has it all."""
         spaced = self._normalised(text)
         encoding = self._bare.encode(spaced, add_special_tokens=False)
         has_bytes, pieces = KINDS[self.kind].has_bytes, []
@@ -232,6 +237,14 @@ class Tokenizer:
         if kind.has_bytes:  # unigram gives a run of unknown characters as one span
             return [character for piece in pieces for character in piece]
         return [piece.removeprefix(" ") or piece for piece in pieces] if kind.leading_space else pieces
+
+
+def read_text(path: Path) -> str:
+    """A file of a tokenizer; raises ModelFolderError naming it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def check_settings(kind: str, vocabulary: int, unicode: str) -> TokenizerKind:

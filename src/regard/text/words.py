@@ -24,7 +24,7 @@ def aligns_words(source: Tokenizer, target: Tokenizer) -> bool:
 
 
 def words_of_text(tokenizer: Tokenizer, text: str) -> Spans:
-    """Of the tokens of `tokenizer.encode(text)` and the end after them. DataError on a lone surrogate."""
+    """Of the text's own tokens among `tokenizer.encode(text)` and the end after them. DataError on a lone surrogate."""
     return _with_end(_words(tokenizer, tokenizer.pieces(text)))
 
 

@@ -16,11 +16,13 @@ from regard.models import build
 from regard.models.interface import EncoderDecoder
 from regard.models.weights import load_weights
 from regard.ready import ready_models
+from regard.text.neighbours import NeighbourTokenizer
 from regard.text.tokenizer import Tokenizer
 from regard.training.journal import Event
 from regard.translator import Tokenizers, read_recipe, verified
 
 WEIGHTS = "model.safetensors"
+READ = "encoder.embed.table.weight"  # what an encoder knows of each token of a source
 SHOWN = 10  # new tokens that are named
 EVENT = "beginning"
 
@@ -76,8 +78,17 @@ def first_weights(recipe: Recipe, tokenizers: Tokenizers) -> dict[str, Tensor]:
         raise ModelFolderError(error.message, where=error.where, fix=fix) from None
     weights = new_model(recipe, tokenizers).state_dict()
     for name, known in model.state_dict().items():
-        weights[name][tuple(slice(size) for size in known.shape)] = known
+        if name == READ and isinstance(before.source, NeighbourTokenizer):
+            weights[name][_places(before.source, tokenizers.source)] = known
+        else:
+            weights[name][tuple(slice(size) for size in known.shape)] = known
     return weights
+
+
+def _places(before: NeighbourTokenizer, now: Tokenizer) -> list[int]:
+    """Where the tokens that a source has beside it stand now: new ones came before some of them."""
+    assert isinstance(now, NeighbourTokenizer), "tokenizers come with the model"
+    return now.places(before)
 
 
 def beginning(recipe: Recipe, tokenizers: Tokenizers) -> Event | None:
@@ -95,6 +106,8 @@ def beginning(recipe: Recipe, tokenizers: Tokenizers) -> Event | None:
 
 def _new(before: Tokenizer, now: Tokenizer) -> str:
     """The tokens that a widened tokenizer has more."""
+    if isinstance(before, NeighbourTokenizer) and isinstance(now, NeighbourTokenizer):
+        before, now = before.plain, now.plain
     new = now.symbols(range(len(before), len(now)))
     return " ".join(new[:SHOWN]) + (f" and {len(new) - SHOWN:,} more" if len(new) > SHOWN else "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from regard.config import Data, Recipe, Settings, Side, build_recipe, build_section, check_given, parse_toml
@@ -11,7 +11,8 @@ from regard.data.origin import open_origin, pick, require_some
 from regard.look.data_report import data_event
 from regard.models import outline
 from regard.presets import choose
-from regard.text.pairs import Pair
+from regard.text.neighbours import NeighbourTokenizer
+from regard.text.pairs import Pair, is_blank
 from regard.text.survey import survey
 from regard.text.tokenizer import Tokenizer
 from regard.trainer.beginning import beginning, inherited, located
@@ -43,8 +44,7 @@ class Job:
         facts = json.loads(content)
         files = facts["files"]
         recipe = build_recipe(parse_toml(files.pop("recipe.toml"), "recipe.toml"))
-        both = [Tokenizer.from_json(text) for text in files.values()]
-        return Job(recipe, Tokenizers(both[0], both[-1]), tuple(facts["told"]))
+        return Job(recipe, Tokenizers.of(files), tuple(facts["told"]))
 
     def with_budget(self, tokens: int, why: str) -> Job:
         """With another data.tokens_per_batch, and the reason for it."""
@@ -87,8 +87,17 @@ def make_tokenizers(pairs: Iterable[Pair], recipe: Recipe) -> Tokenizers:
     if chosen.joint:
         both = _make_tokenizer((text for pair in pairs for text in (pair.source, pair.target)), chosen.source, source)
         return Tokenizers(both, both)
-    made = _make_tokenizer((pair.source for pair in pairs), chosen.source, source)
-    return Tokenizers(made, _make_tokenizer((pair.target for pair in pairs), chosen.target, target))
+    known = source.pairs if isinstance(source, NeighbourTokenizer) else ()
+    plain = source.plain if isinstance(source, NeighbourTokenizer) else source
+    made = _make_tokenizer((pair.source for pair in pairs), chosen.source, plain)
+    other = _make_tokenizer((pair.target for pair in pairs), chosen.target, target)
+    if chosen.neighbours:
+        made = NeighbourTokenizer(made, other, [*_to_be_read(pairs), *known])
+    return Tokenizers(made, other)
+
+
+def _to_be_read(pairs: Iterable[Pair]) -> Iterator[tuple[str, str]]:
+    return ((pair.source, pair.target) for pair in pairs if not (is_blank(pair.source) or is_blank(pair.target)))
 
 
 def _known(recipe: Recipe) -> tuple[Tokenizer | None, Tokenizer | None]:

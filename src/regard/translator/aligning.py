@@ -78,8 +78,9 @@ def pharaoh(alignment: Alignment) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """Ids without their ends, and the word of each."""
+    """Ids without their ends, and the word of each. `read` is the source with its neighbours, which are not linked."""
 
+    read: tuple[int, ...]
     source: tuple[int, ...]
     target: tuple[int, ...]
     source_words: list[int]
@@ -130,10 +131,11 @@ class Aligner:
                 raise fault
 
     def _row(self, text: str, source: Sequence[int], target: tuple[int, ...], words: Spans) -> _Row:
+        tokenizer = self.translator.tokenizers.source
+        own = tuple(source[: tokenizer.own(source)])
         if self.units == "tokens":
-            return _Row(tuple(source), target, list(range(len(source))), list(range(len(target))))
-        spans = words_of_text(self.translator.tokenizers.source, text)
-        return _Row(tuple(source), target, word_of_each(spans), word_of_each(words))
+            return _Row(tuple(source), own, target, list(range(len(own))), list(range(len(target))))
+        return _Row(tuple(source), own, target, word_of_each(words_of_text(tokenizer, text)), word_of_each(words))
 
     def _fault(self, source: Sequence[int], target: Sequence[int], where: str) -> DataError | None:
         most = {"source": self.translator.longest_source, "target": self.translator.recipe.decoding.longest_source}
@@ -164,7 +166,7 @@ class Aligner:
     def _values(self, rows: Sequence[_Row]) -> Iterator[Tensor]:
         """[T, S] of each."""
         model = self.translator.model
-        source = Tokens.of([[*row.source, EOS] for row in rows])
+        source = Tokens.of([[*row.read, EOS] for row in rows])
         previous = Tokens.of([[BOS, *row.target][: model.decoder.longest] for row in rows])
         values = grid(crossings(model, source, previous, self.choice.layers), self.choice).cpu()
         for row, length, each in zip(rows, previous.lengths.tolist(), values, strict=True):
@@ -185,14 +187,14 @@ def _taken(items: Iterator[Translation], most: int) -> tuple[list[Translation], 
 def _batches(rows: Sequence[_Row], most: int, heads: int) -> Iterator[list[int]]:
     """Places of rows with both sides, in batches of about equal lengths."""
     places = [place for place, row in enumerate(rows) if row.source and row.target]
-    places.sort(key=lambda place: (len(rows[place].source) + len(rows[place].target), place))
+    places.sort(key=lambda place: (len(rows[place].read) + len(rows[place].target), place))
     batch: list[int] = []
     width = height = 0
     for place in places:
-        width, height = max(width, len(rows[place].source) + 1), max(height, len(rows[place].target) + 1)
+        width, height = max(width, len(rows[place].read) + 1), max(height, len(rows[place].target) + 1)
         if batch and (len(batch) == most or (len(batch) + 1) * width * height * heads > MOST_WEIGHTS):
             yield batch
-            batch, width, height = [], len(rows[place].source) + 1, len(rows[place].target) + 1
+            batch, width, height = [], len(rows[place].read) + 1, len(rows[place].target) + 1
         batch.append(place)
     if batch:
         yield batch

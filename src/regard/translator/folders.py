@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from regard.folder import MANIFEST, verify
 from regard.models import outline
 from regard.models.weights import is_halved
 from regard.ready import model_folder, names_like, ready_models
-from regard.text.tokenizer import Tokenizer
+from regard.text.neighbours import NeighbourTokenizer, read_pairs_text
+from regard.text.tokenizer import Tokenizer, read_text
+
+JOINT, SOURCE, TARGET = (f"tokenizer/{side}tokenizer.json" for side in ("", "source.", "target."))
+NEIGHBOURS = "tokenizer/neighbours.jsonl"
 
 
 @dataclass(frozen=True)
@@ -25,23 +30,39 @@ class Tokenizers:
     def files(self) -> dict[str, bytes]:
         """The files of a model folder that hold them."""
         if self.source is self.target:
-            return {"tokenizer/tokenizer.json": self.source.to_json().encode()}
-        sides = {"source": self.source, "target": self.target}
-        return {f"tokenizer/{side}.tokenizer.json": tokenizer.to_json().encode() for side, tokenizer in sides.items()}
+            return {JOINT: self.source.to_json().encode()}
+        files = {SOURCE: self.source.to_json(), TARGET: self.target.to_json()}
+        if isinstance(self.source, NeighbourTokenizer):
+            files[NEIGHBOURS] = self.source.pairs_text()
+        return {name: text.encode() for name, text in files.items()}
 
     @staticmethod
     def names(folder: Path) -> tuple[str, ...]:
-        """The files of a model folder that hold them: one that is joint, or one a side."""
-        joint = "tokenizer/tokenizer.json"
-        if os.path.exists(folder / joint):
-            return (joint,)
-        return ("tokenizer/source.tokenizer.json", "tokenizer/target.tokenizer.json")
+        """The files of a model folder that hold them: one that is joint, or one a side, and the neighbours if any."""
+        if os.path.exists(folder / JOINT):
+            return (JOINT,)
+        return (SOURCE, TARGET, *([NEIGHBOURS] if os.path.exists(folder / NEIGHBOURS) else []))
 
     @staticmethod
     def load(folder: Path) -> Tokenizers:
         """From a model folder."""
-        loaded = [Tokenizer.load(folder / name) for name in Tokenizers.names(folder)]
-        return Tokenizers(loaded[0], loaded[-1])
+        return Tokenizers.of({name: read_text(folder / name) for name in Tokenizers.names(folder)}, folder)
+
+    @staticmethod
+    def of(files: Mapping[str, str], folder: Path = Path()) -> Tokenizers:
+        """The inverse of `files`, whose contents are text; ModelFolderError for what is not ours, as in `folder`."""
+        made = {
+            name: Tokenizer.from_json(text, where=str(folder / name))
+            for name, text in files.items()
+            if name != NEIGHBOURS
+        }
+        if JOINT in made:
+            return Tokenizers(made[JOINT], made[JOINT])
+        source, target = made[SOURCE], made[TARGET]
+        if NEIGHBOURS in files:
+            pairs = read_pairs_text(files[NEIGHBOURS], str(folder / NEIGHBOURS))
+            source = NeighbourTokenizer(source, target, pairs)
+        return Tokenizers(source, target)
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -131,7 +131,7 @@ def _sides(translator: Translator, text: str, answered: Answered, answer: Answer
     tokens = (*_source_tokens(source, text, answered.source), END)
     written = (*answer.symbols, *([END] if answer.finished else []))
     return (
-        Side(text, tokens, _units(words_of_text(source, text))),
+        Side(text, tokens, _and_others(_units(words_of_text(source, text)), len(tokens))),
         Side(answer.text, written, _units(words_of_ids(target, answer.ids, answer.finished)), answer.finished),
     )
 
@@ -141,9 +141,16 @@ def _units(words: Spans) -> Spans:
     return words if len(words) > 2 else tuple((place, place + 1) for place in range(words[-1][1] if words else 0))
 
 
+def _and_others(words: Spans, tokens: int) -> Spans:
+    """Each token of the neighbours between a text and its end is a word for itself, as the end is."""
+    first, _ = words[-1]
+    return (*words[:-1], *((place, place + 1) for place in range(first, tokens)))
+
+
 def _source_tokens(source: Tokenizer, text: str, ids: Sequence[int]) -> list[str]:
     """As the tokenizer shows them; of a byte, or of what the model never saw, what the text says there."""
     pieces = source.pieces(text)
+    pieces += [""] * (len(ids) - len(pieces))  # neighbours have none
     return [_source_token(*each) for each in zip(ids, source.symbols(ids), pieces, strict=True)]
 
 

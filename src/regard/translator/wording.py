@@ -35,9 +35,9 @@ def _replaced(hypothesis: Hypothesis, request: Request, tokenizers: Tokenizers) 
     """For each unknown id of the hypothesis, the piece of the source that it looked at most."""
     if hypothesis.attended is None or UNK not in hypothesis.ids:
         return []
-    pieces = [*tokenizers.source.pieces(request.text), ""]  # the end of the source has no text
+    pieces = dict(enumerate(tokenizers.source.pieces(request.text)))  # neighbours and the end of the source have none
     looked = zip(hypothesis.ids, hypothesis.attended, strict=True)
-    return [pieces[place].strip() for id, place in looked if id == UNK]
+    return [pieces.get(place, "").strip() for id, place in looked if id == UNK]
 
 
 def _holds_words(text: str, phrase: str) -> bool:
