@@ -110,8 +110,8 @@ class NeighbourTokenizer(Tokenizer):
         for source, answer in pairs:
             firsts.setdefault(source, answer)
         self.pairs = tuple(firsts.items())
-        self._marks = len(plain)
-        self._targets = self._marks + len(MARKS)
+        self._first_mark = len(plain)
+        self._first_target = self._first_mark + len(MARKS)
 
     @cached_property
     def _known(self) -> Neighbours:
@@ -120,7 +120,7 @@ class NeighbourTokenizer(Tokenizer):
         return Neighbours(rows)
 
     def __len__(self) -> int:
-        return self._targets + len(self.target)
+        return self._first_target + len(self.target)
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """As `Tokenizer`, with the neighbours of each text."""
@@ -130,14 +130,14 @@ class NeighbourTokenizer(Tokenizer):
         known, ids = self._known, list[int]()
         for first, found in (("<0", known.beginning(row)), (">0", known.ending(row))):
             if found:
-                left = self._marks + MARKS.index(first) + min(len(row) - found.shared, MOST)
-                target = (self._targets + id for id in found.target)
-                ids += [left, *found.rest, self._marks + MARKS.index(EQUALS), *target]
+                left = self._first_mark + MARKS.index(first) + min(len(row) - found.shared, MOST)
+                target = (self._first_target + id for id in found.target)
+                ids += [left, *found.rest, self._first_mark + MARKS.index(EQUALS), *target]
         return ids
 
     def own(self, ids: Sequence[int]) -> int:
         """How many of the ids of `encode` are the text's own."""
-        return next((place for place, id in enumerate(ids) if id >= self._marks), len(ids))
+        return next((place for place, id in enumerate(ids) if id >= self._first_mark), len(ids))
 
     def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
         """As `Tokenizer`, of the text's own ids."""
@@ -148,13 +148,17 @@ class NeighbourTokenizer(Tokenizer):
         return [self._symbol(id) for id in ids]
 
     def _symbol(self, id: int) -> str:
-        if id < self._marks:
+        if id < self._first_mark:
             return self.plain.symbols([id])[0]
-        return MARKS[id - self._marks] if id < self._targets else self.target.symbols([id - self._targets])[0]
+        return (
+            MARKS[id - self._first_mark]
+            if id < self._first_target
+            else self.target.symbols([id - self._first_target])[0]
+        )
 
     def places(self, before: NeighbourTokenizer) -> list[int]:
         """The id here of each id of `before`, whose two tokenizers have been widened."""
-        sizes = ((len(before.plain), 0), (len(MARKS), self._marks), (len(before.target), self._targets))
+        sizes = ((len(before.plain), 0), (len(MARKS), self._first_mark), (len(before.target), self._first_target))
         return [first + id for count, first in sizes for id in range(count)]
 
     def digest(self) -> str:
