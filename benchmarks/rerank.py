@@ -1,12 +1,14 @@
-"""Answers of models that write from left to right, chosen together with models that write from right to left.
+"""Answers of models, chosen together with models that cannot decide with them token by token.
 
     python benchmarks/rerank.py PAIRS MODEL [MODEL ...] --backward MODEL [MODEL ...]
+    python benchmarks/rerank.py PAIRS MODEL [MODEL ...] --others MODEL [MODEL ...]
 
-The MODELs are an ensemble and give the N best answers to each source of PAIRS; those of --backward, trained on pairs
-whose targets stand reversed (--reverse writes them), are another and say how likely each is, read from its end. What
-one way gets wrong late the other way gets wrong early, so they err at different places (Liu et al. 2016,
-"Agreement on target-bidirectional neural machine translation"). A line for each share of the backward ones, 0 the
-forward ones alone: choose it where it may be chosen, then give it by --share to the words that are tested.
+The MODELs are an ensemble and give the N best answers to each source of PAIRS; those of --others, which may have other
+tokenizers, are another and say how likely each is. So are those of --backward, trained on pairs whose targets stand
+reversed (--reverse writes them), who read it from its end: what one way gets wrong late the other way gets wrong early,
+so they err at different places (Liu et al. 2016, "Agreement on target-bidirectional neural machine translation"). A line
+for each share of the second ones, 0 the MODELs alone: choose it where it may be chosen, then give it by --share to the
+words that are tested.
 
     python benchmarks/rerank.py PAIRS --reverse OUT
 """
@@ -14,7 +16,7 @@ forward ones alone: choose it where it may be chosen, then give it by --share to
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sets.part import begin, read_pairs, write_pairs
@@ -25,7 +27,7 @@ from regard.metrics.scoring import score
 SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
 N_BEST = 8
 
-# An answer and how likely it is, forwards and backwards: sums of the symbols' log-probabilities.
+# An answer and how likely it is to the ones and the others: sums of the symbols' log-probabilities.
 Candidate = tuple[str, float, float]
 
 
@@ -34,13 +36,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pairs", type=Path)
     parser.add_argument("models", type=Path, nargs="*")
-    parser.add_argument("--backward", type=Path, nargs="+", default=[])
-    parser.add_argument("--share", type=float, nargs="+", default=SHARES, help="of the backward models, from 0 to 1")
+    judges = parser.add_mutually_exclusive_group()
+    judges.add_argument("--backward", type=Path, nargs="+", default=[])
+    judges.add_argument("--others", type=Path, nargs="+", default=[])
+    parser.add_argument("--share", type=float, nargs="+", default=SHARES, help="of those models, from 0 to 1")
     parser.add_argument("--n-best", type=int, default=N_BEST)
     parser.add_argument("--reverse", type=Path, help="only write the pairs there, the symbols of targets reversed")
     asked = parser.parse_args(arguments)
-    if asked.reverse is None and not (asked.models and asked.backward):
-        parser.error("give models and --backward models, or --reverse OUT")
+    if asked.reverse is None and not (asked.models and (asked.backward or asked.others)):
+        parser.error("give models and --backward or --others models, or --reverse OUT")
     return asked
 
 
@@ -49,13 +53,22 @@ def reversed_symbols(text: str) -> str:
     return " ".join(reversed(text.split(" ")))
 
 
+def as_it_stands(text: str) -> str:
+    """What models of --others judge."""
+    return text
+
+
 def candidates(
-    forward: Translator, backward: Translator, sources: Iterable[str], n_best: int
+    models: Translator,
+    judges: Translator,
+    sources: Iterable[str],
+    n_best: int,
+    judged: Callable[[str], str] = reversed_symbols,
 ) -> dict[str, list[Candidate]]:
-    """Of each distinct source, the best first as the forward models see them."""
-    found = list(forward.translate(dict.fromkeys(sources), beam=n_best, n_best=n_best))
-    asked = [(each.source, reversed_symbols(answer.text)) for each in found for answer in each.answers]
-    known = (scored.log_probability for scored in backward.force(asked))
+    """Of each distinct source, the best first as the models see them; `judged` makes of an answer what judges read."""
+    found = list(models.translate(dict.fromkeys(sources), beam=n_best, n_best=n_best))
+    asked = [(each.source, judged(answer.text)) for each in found for answer in each.answers]
+    known = (scored.log_probability for scored in judges.force(asked))
     return {
         each.source: [(answer.text, answer.log_probability, next(known)) for answer in each.answers] for each in found
     }
@@ -70,8 +83,9 @@ def rerank(asked: argparse.Namespace) -> None:
     """Prints the scores for each share."""
     pairs = read_pairs(asked.pairs)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    forward, backward = (Translator.load_ensemble(folders) for folders in (asked.models, asked.backward))
-    known = candidates(forward, backward, sources, asked.n_best)
+    models, judges = (Translator.load_ensemble(each) for each in (asked.models, asked.backward or asked.others))
+    judged = reversed_symbols if asked.backward else as_it_stands
+    known = candidates(models, judges, sources, asked.n_best, judged)
     for share in asked.share:
         values = score(sources, [chosen(known[source], share) for source in sources], references, symbols=True).values
         print(f"share {share:g}  " + "  ".join(f"{name} {value:.2f}" for name, value in values.items()))

@@ -68,3 +68,19 @@ def test_from_the_command_line(
     assert "wer 0.00" in last
     with pytest.raises(SystemExit):
         rerank.main([str(pairs)])
+
+
+def test_others_judge_an_answer_as_it_stands(
+    rerank: ModuleType, ways: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models, others = (Translator.load(folder) for folder in ways)
+    answers = rerank.candidates(models, others, ["fox"], 4, rerank.as_it_stands)["fox"]
+    for text, _, judged in answers:
+        [again] = others.force([("fox", text)])
+        assert judged == pytest.approx(again.log_probability, abs=1e-4)
+    (tmp_path / "pairs.tsv").write_text(f"fox\t{rerank.chosen(answers, 1)}\n", encoding="utf-8")
+    command = [str(tmp_path / "pairs.tsv"), str(ways[0]), "--others", str(ways[1]), "--n-best", "4", "--share", "1"]
+    rerank.main(command)
+    assert "wer 0.00" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        rerank.main([*command, "--backward", str(ways[1])])
