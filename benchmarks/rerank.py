@@ -6,9 +6,9 @@
 The MODELs are an ensemble and give the N best answers to each source of PAIRS; those of --others, which may have other
 tokenizers, are another and say how likely each is. So are those of --backward, trained on pairs whose targets stand
 reversed (--reverse writes them), who read it from its end: what one way gets wrong late the other way gets wrong early,
-so they err at different places (Liu et al. 2016, "Agreement on target-bidirectional neural machine translation"). A line
-for each share of the second ones, 0 the MODELs alone: choose it where it may be chosen, then give it by --share to the
-words that are tested.
+so they err at different places (Liu et al. 2016, "Agreement on target-bidirectional neural machine translation"). A
+line for each share of the second ones, 0 the MODELs alone: choose it where it may be chosen, then give it by --share to
+the words that are tested.
 
     python benchmarks/rerank.py PAIRS --reverse OUT
 """
