@@ -53,11 +53,6 @@ def reversed_symbols(text: str) -> str:
     return " ".join(reversed(text.split(" ")))
 
 
-def as_it_stands(text: str) -> str:
-    """What models of --others judge."""
-    return text
-
-
 def candidates(
     models: Translator,
     judges: Translator,
@@ -84,7 +79,7 @@ def rerank(asked: argparse.Namespace) -> None:
     pairs = read_pairs(asked.pairs)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
     models, judges = (Translator.load_ensemble(each) for each in (asked.models, asked.backward or asked.others))
-    judged = reversed_symbols if asked.backward else as_it_stands
+    judged = reversed_symbols if asked.backward else str
     known = candidates(models, judges, sources, asked.n_best, judged)
     for share in asked.share:
         values = score(sources, [chosen(known[source], share) for source in sources], references, symbols=True).values

@@ -74,7 +74,7 @@ def test_others_judge_an_answer_as_it_stands(
     rerank: ModuleType, ways: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, others = (Translator.load(folder) for folder in ways)
-    answers = rerank.candidates(models, others, ["fox"], 4, rerank.as_it_stands)["fox"]
+    answers = rerank.candidates(models, others, ["fox"], 4, str)["fox"]
     for text, _, judged in answers:
         [again] = others.force([("fox", text)])
         assert judged == pytest.approx(again.log_probability, abs=1e-4)

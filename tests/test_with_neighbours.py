@@ -20,7 +20,10 @@ from regard.text.pairs import Pair
 from regard.text.survey import survey
 from regard.trainer.beginning import READ
 from regard.trainer.job import Job, plan
+from regard.trainer.setup import set_up
 from regard.training.loop import Interrupted
+from regard.training.world import ALONE
+from regard.translator import read_recipe
 from regard.translator.aligning import align
 from test_trainer import state_of, stop_after, untimed
 
@@ -39,8 +42,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(path: Path, letters: str = "abcdefgh", case: str = "upper") -> Path:
-    """Words of four letters, each with its letters as symbols."""
-    words = [f"{a}{b}{c}{a}" for a in letters[:4] for b in letters[4:] for c in letters]
+    """Words of four letters, each with its letters as symbols; three of them begin many words."""
+    words = [f"{a}{b}{b}{c}" for a in letters[:4] for b in letters[4:] for c in letters]
     spoken = {word: " ".join(getattr(word, case)()) for word in words}
     path.write_text("".join(f"{word}\t{target}\n" for word, target in spoken.items()), encoding="utf-8")
     return path
@@ -73,10 +76,10 @@ def test_the_folder_has_the_training_pairs_and_says_so(
     known = dict(source_of(model).pairs)
     given = dict(line.split("\t") for line in (folder.parent / "pairs.tsv").read_text("utf-8").split("\n")[:-1])
     assert known.items() < given.items()
-    assert len(known) == 116  # of 128: the others are held out
-    assert "116 pairs it was trained on" in " ".join((folder / "README.md").read_text("utf-8").split())
+    assert len(known) == 115  # of 128: the others are held out
+    assert "115 pairs it was trained on" in " ".join((folder / "README.md").read_text("utf-8").split())
     run(["info", str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["neighbours"] == "of 116 pairs"
+    assert json.loads(capsys.readouterr().out)["neighbours"] == "of 115 pairs"
     (folder.parent / "cut").mkdir()
     for file in [*folder.glob("*.*"), *folder.glob("tokenizer/*")]:
         copy = folder.parent / "cut" / file.relative_to(folder)
@@ -101,26 +104,25 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 
 
 def test_other_pairs_in_the_cache_are_not_taken_for_these(tmp_path: Path) -> None:
-    """The same sources and tokenizers, with neighbours and without."""
+    """The same pairs and tokenizers, without neighbours and then with them."""
     pairs = written(tmp_path / "pairs.tsv")
-    trainer.train(merge(settings(pairs), {"tokenizer": {"neighbours": False}}), tmp_path / "without")
-    trainer.train(settings(pairs), tmp_path / "with")
-    tokens = {run: untimed(tmp_path / run)[-1] for run in ("without", "with")}
-    assert tokens["with"] != tokens["without"]
-    assert len(source_of(Translator.load(tmp_path / "with"))) > len(
-        Translator.load(tmp_path / "without").tokenizers.source
-    )
+    jobs = [plan(merge(settings(pairs), {"tokenizer": {"neighbours": reads}})) for reads in (False, True)]
+    assert jobs[0].tokenizers.source.to_json() == jobs[1].tokenizers.source.to_json()
+    alone, beside = (set_up(job, ALONE).corpus.epoch(0).source for job in jobs)
+    assert int(alone.ids.max()) < len(jobs[0].tokenizers.source) <= int(beside.ids.max())
 
 
 def test_every_process_has_the_same(tmp_path: Path) -> None:
     job = plan(settings(written(tmp_path / "pairs.tsv")))
     again = Job.from_bytes(job.to_bytes())
     assert again.files() == job.files()
-    assert again.tokenizers.source.encode("abca") == job.tokenizers.source.encode("abca")
+    found = again.tokenizers.source.encode("aeez")
+    assert found == job.tokenizers.source.encode("aeez")
+    assert again.tokenizers.source.own(found) == 4 < len(found)
 
 
 def test_answers_alone_are_those_of_a_batch_and_are_forced_alike(model: Translator) -> None:
-    words = ["abca", "bfeb", "xyz", "aeaaeb", "dgcd"]
+    words = ["aeea", "bffh", "xyz", "aeeaeb", "dggd"]
     together = list(model.translate(words))
     for word, found in zip(words, together, strict=True):
         [alone] = model.translate([word])
@@ -133,29 +135,26 @@ def test_answers_alone_are_those_of_a_batch_and_are_forced_alike(model: Translat
 def test_what_it_answers_depends_on_its_neighbours(model: Translator) -> None:
     source = source_of(model)
     model.tokenizers = type(model.tokenizers)(
-        NeighbourTokenizer(source.plain, source.target, [("aeab", "D D D")]), source.target
+        NeighbourTokenizer(source.plain, source.target, [("aeeb", "D D D")]), source.target
     )
-    [other] = model.force([("aeaa", "A E A A")])
+    [other] = model.force([("aeea", "A E E A")])
     model.tokenizers = type(model.tokenizers)(NeighbourTokenizer(source.plain, source.target, []), source.target)
-    [none] = model.force([("aeaa", "A E A A")])
+    [none] = model.force([("aeea", "A E E A")])
     assert other.log_probability != pytest.approx(none.log_probability, abs=1e-4)
 
 
 def test_a_page_shows_the_neighbours_and_a_link_never_does(model: Translator) -> None:
-    look = model.look("aeab")
-    own, rest = look.source.tokens[:4], look.source.tokens[4:]
-    assert (own, rest[-1]) == (("a", "e", "a", "b"), "⟨end⟩")
+    look = model.look("aeeab")
+    own, rest = look.source.tokens[:5], look.source.tokens[5:]
+    assert (own, rest[-1]) == (("a", "e", "e", "a", "b"), "⟨end⟩")
     assert "=" in rest
     assert look.source.words == tuple((place, place + 1) for place in range(len(look.source.tokens)))
-    assert all(
-        attention.weights.shape[-1] == len(look.source.tokens)
-        for attention in look.attentions
-        if attention.part == "cross"
-    )
+    widths = {each.weights.shape[-1] for each in look.attentions if each.part == "cross"}
+    assert widths == {len(look.source.tokens)}
     for units in ("tokens", "words"):
-        [found] = align(model, [("aeab", "A E A B")], units=units)
+        [found] = align(model, [("aeeab", "A E E A B")], units=units)
         assert found.links
-        assert {source for source, _ in found.links} <= set(range(4 if units == "tokens" else 1))
+        assert {source for source, _ in found.links} <= set(range(5 if units == "tokens" else 1))
 
 
 def test_it_is_shrunk_with_them(folder: Path, model: Translator, tmp_path: Path) -> None:
@@ -180,7 +179,7 @@ def test_a_training_that_begins_with_it_keeps_what_each_token_is(
     tables = [read_weights(where / "model.safetensors")[READ] for where in (folder, tmp_path / "run")]
     assert len(tables[1]) == len(now) > len(before)
     assert torch.equal(tables[1][places], tables[0])
-    assert dict(now.pairs).items() > {"aeaa": "a e a a", "cehc": "C E H C"}.items()
+    assert dict(now.pairs).items() > {"aeea": "a e e a", "ceec": "C E E C"}.items()
 
 
 @pytest.mark.parametrize(
@@ -192,13 +191,11 @@ def test_a_training_that_begins_with_it_keeps_what_each_token_is(
     ],
 )
 def test_what_cannot_be(wrong: dict[str, Any], why: str, folder: Path) -> None:
-    from regard.translator import read_recipe
-
     with pytest.raises(RecipeError, match=why):
         build_recipe(merge(read_recipe(folder).model_dump(), wrong))
 
 
-def test_a_batch_has_as_many_pairs(folder: Path) -> None:
+def test_a_batch_has_as_many_pairs() -> None:
     pairs = [Pair(f"word{number:05}", "W ER D " + " ".join(f"{number:05}"), number) for number in range(30_000)]
     looked = survey(pairs)
     plain, _ = choose(looked, {})

@@ -15,7 +15,7 @@ from regard.text.tokenizer import UNK, Tokenizer
 from regard.text.words import words_of_text
 
 PAIRS = [("scalds", "S K AO L D Z"), ("scalds", "S K AA L D Z"), ("folded", "F OW L D IH D"), ("ox", "AA K S")]
-rows = st.lists(st.integers(4, 5) | st.integers(0xD7FF, 0xE000), min_size=1, max_size=13).map(tuple)
+rows = st.lists(st.sampled_from([4, 5, 0xD800]), min_size=1, max_size=13).map(tuple)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,11 @@ def alike(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(one, other, strict=False)))
 
 
-@given(st.lists(rows, min_size=1, max_size=12, unique=True), rows)
-def test_a_neighbour_shares_most_and_has_the_fewest_changes(known: list[tuple[int, ...]], row: tuple[int, ...]) -> None:
+@given(st.lists(rows, min_size=1, max_size=12, unique=True), rows, st.booleans())
+def test_a_neighbour_shares_most_and_has_the_fewest_changes(
+    known: list[tuple[int, ...]], row: tuple[int, ...], is_known: bool
+) -> None:
+    row = known[0] if is_known else row
     neighbours = Neighbours((source, [place]) for place, source in enumerate(known))
     for turn, found in ((1, neighbours.beginning(row)), (-1, neighbours.ending(row))):
         shared = {other: alike(row[::turn], other[::turn]) for other in known if other != row}

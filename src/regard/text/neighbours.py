@@ -156,8 +156,9 @@ class NeighbourTokenizer(Tokenizer):
             else self.target.symbols([id - self._first_target])[0]
         )
 
-    def places(self, before: NeighbourTokenizer) -> list[int]:
-        """The id here of each id of `before`, whose two tokenizers have been widened."""
+    def places(self, before: Tokenizer) -> Sequence[int]:
+        """As `Tokenizer`: new tokens of the source come before the marks and the target's."""
+        assert isinstance(before, NeighbourTokenizer), "a plain one does not become one with neighbours"
         sizes = ((len(before.plain), 0), (len(MARKS), self._first_mark), (len(before.target), self._first_target))
         return [first + id for count, first in sizes for id in range(count)]
 

@@ -145,6 +145,10 @@ class Tokenizer:
         """Text that is another for a tokenizer that gives other ids."""
         return self.to_json()
 
+    def places(self, before: Tokenizer) -> Sequence[int]:
+        """The id here of each id of `before`, which this one is widened from."""
+        return range(len(before))
+
     def own(self, ids: Sequence[int]) -> int:
         """How many of the ids of `encode` are the text's own: all, but where neighbours stand after them."""
         return len(ids)

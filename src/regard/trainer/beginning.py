@@ -78,17 +78,11 @@ def first_weights(recipe: Recipe, tokenizers: Tokenizers) -> dict[str, Tensor]:
         raise ModelFolderError(error.message, where=error.where, fix=fix) from None
     weights = new_model(recipe, tokenizers).state_dict()
     for name, known in model.state_dict().items():
-        if name == READ and isinstance(before.source, NeighbourTokenizer):
-            weights[name][_places(before.source, tokenizers.source)] = known
+        if name == READ:
+            weights[name][list(tokenizers.source.places(before.source))] = known
         else:
             weights[name][tuple(slice(size) for size in known.shape)] = known
     return weights
-
-
-def _places(before: NeighbourTokenizer, now: Tokenizer) -> list[int]:
-    """Where the tokens that a source has beside it stand now: new ones came before some of them."""
-    assert isinstance(now, NeighbourTokenizer), "tokenizers come with the model"
-    return now.places(before)
 
 
 def beginning(recipe: Recipe, tokenizers: Tokenizers) -> Event | None:
