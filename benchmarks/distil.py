@@ -1,10 +1,12 @@
 """Pairs for a student: what an ensemble answers, beside the true answers (Kim and Rush 2016).
 
     python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] [--words FILE ...] [--text FILE ...]
+    python benchmarks/distil.py PAIRS OUT MODEL [MODEL ...] --others MODEL [MODEL ...] [--share 0.4]
 
 OUT has the pairs of PAIRS, and for each distinct source there, and each line of the FILEs that is none of them, what
 the models answer together with beam 5. No pair stands there twice. Words without an answer of their own are what a
 student can learn that its teachers' pairs did not say; --text takes them out of running text, in capitals.
+--others cannot decide with the models token by token, and choose with them of their best 5 answers (rerank.py).
 --without TEST leaves out whatever stands as a source in TEST, a file of pairs too: words that shall be tested must not
 be taught. Upper and lower case are different words.
 """
@@ -18,13 +20,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import rerank
 from sets.part import answers, begin, read_pairs, write_lines, write_pairs
 
+from regard import Translator
 from regard.text.lines import read_lines
 
 WORD = re.compile(r"[A-Z](?:[A-Z']*[A-Z])?")
 VOWELS = set("AEIOUY")  # what has none is an abbreviation
 LENGTHS = range(3, 22)
+BEAM = 5
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -33,6 +38,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("pairs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--others", type=Path, nargs="+", action="append", default=[], help="other tokenizers")
+    parser.add_argument("--share", type=float, default=0.4, help="of those, from 0 to 1")
     parser.add_argument("--words", type=Path, nargs="*", default=[], help="more sources, one a line")
     parser.add_argument("--text", type=Path, nargs="*", default=[], help="running text, whose words are more sources")
     parser.add_argument("--without", type=Path, nargs="*", default=[], help="pairs whose sources are left out")
@@ -59,6 +66,15 @@ def answered(models: Sequence[Path], sources: Sequence[str]) -> list[tuple[str, 
         return list(zip(sources, answers(models, file), strict=True))
 
 
+def chosen_together(
+    models: Sequence[Path], others: Sequence[Sequence[Path]], share: float, sources: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Each source with what both kinds of models choose of the best answers of the first."""
+    judges = rerank.judges_of(others, backward=())
+    known = rerank.candidates(Translator.load_ensemble(models), judges, sources, BEAM)
+    return [(source, rerank.chosen(known[source], share)) for source in sources]
+
+
 def main(arguments: list[str]) -> None:
     """Writes the pairs and says how many."""
     asked = parse(arguments)
@@ -66,7 +82,12 @@ def main(arguments: list[str]) -> None:
     true = [pair for pair in read_pairs(asked.pairs) if pair[0] not in tested]
     words = [word for file in asked.words for word in read_lines(file)]
     words += words_of(line for file in asked.text for line in read_lines(file))
-    taught = answered(asked.models, sources_of(true, words, tested))
+    sources = sources_of(true, words, tested)
+    taught = (
+        chosen_together(asked.models, asked.others, asked.share, sources)
+        if asked.others
+        else answered(asked.models, sources)
+    )
     written = dict.fromkeys([*true, *(pair for pair in taught if pair[1].strip())])
     write_pairs(asked.out, written)
     print(

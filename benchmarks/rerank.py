@@ -6,9 +6,9 @@
 The MODELs are an ensemble and give the N best answers to each source of PAIRS; those of --others, which may have other
 tokenizers, are another and say how likely each is. So are those of --backward, trained on pairs whose targets stand
 reversed (--reverse writes them), who read it from its end: what one way gets wrong late the other way gets wrong early,
-so they err at different places (Liu et al. 2016, "Agreement on target-bidirectional neural machine translation"). A
-line for each share of the second ones, 0 the MODELs alone: choose it where it may be chosen, then give it by --share to
-the words that are tested.
+so they err at different places (Liu et al. 2016, "Agreement on target-bidirectional neural machine translation"). Each
+--others and each --backward is one judge more, and all count alike. A line for each share of the judges, 0 the MODELs
+alone: choose it where it may be chosen, then give it by --share to the words that are tested.
 
     python benchmarks/rerank.py PAIRS --reverse OUT
 """
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from sets.part import begin, read_pairs, write_pairs
 
@@ -27,7 +29,7 @@ from regard.metrics.scoring import score
 SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
 N_BEST = 8
 
-# An answer and how likely it is to the ones and the others: sums of the symbols' log-probabilities.
+# An answer and how likely it is to the models and to the mean judge: sums of the symbols' log-probabilities.
 Candidate = tuple[str, float, float]
 
 
@@ -36,9 +38,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pairs", type=Path)
     parser.add_argument("models", type=Path, nargs="*")
-    judges = parser.add_mutually_exclusive_group()
-    judges.add_argument("--backward", type=Path, nargs="+", default=[])
-    judges.add_argument("--others", type=Path, nargs="+", default=[])
+    for kind in ("--others", "--backward"):
+        parser.add_argument(kind, type=Path, nargs="+", action="append", default=[], metavar="MODEL")
     parser.add_argument("--share", type=float, nargs="+", default=SHARES, help="of those models, from 0 to 1")
     parser.add_argument("--n-best", type=int, default=N_BEST)
     parser.add_argument("--reverse", type=Path, help="only write the pairs there, the symbols of targets reversed")
@@ -48,22 +49,37 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return asked
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Models that say how likely an answer is, once it is as `reads` makes it."""
+
+    models: Translator
+    reads: Callable[[str], str] = str
+
+    def __call__(self, asked: Iterable[tuple[str, str]]) -> list[float]:
+        """Of each source and answer the sum of the symbols' log-probabilities."""
+        pairs = [(source, self.reads(answer)) for source, answer in asked]
+        return [scored.log_probability for scored in self.models.force(pairs)]
+
+
+def judges_of(others: Iterable[Sequence[Path]], backward: Iterable[Sequence[Path]]) -> list[Judge]:
+    """As the command line names them."""
+    plain = [Judge(Translator.load_ensemble(each)) for each in others]
+    return plain + [Judge(Translator.load_ensemble(each), reversed_symbols) for each in backward]
+
+
 def reversed_symbols(text: str) -> str:
     """The symbols between spaces, the last first."""
     return " ".join(reversed(text.split(" ")))
 
 
 def candidates(
-    models: Translator,
-    judges: Translator,
-    sources: Iterable[str],
-    n_best: int,
-    judged: Callable[[str], str] = reversed_symbols,
+    models: Translator, judges: Sequence[Judge], sources: Iterable[str], n_best: int
 ) -> dict[str, list[Candidate]]:
-    """Of each distinct source, the best first as the models see them; `judged` makes of an answer what judges read."""
+    """Of each distinct source, the best first as the models see them."""
     found = list(models.translate(dict.fromkeys(sources), beam=n_best, n_best=n_best))
-    asked = [(each.source, judged(answer.text)) for each in found for answer in each.answers]
-    known = (scored.log_probability for scored in judges.force(asked))
+    asked = [(each.source, answer.text) for each in found for answer in each.answers]
+    known = map(fmean, zip(*(judge(asked) for judge in judges), strict=True))
     return {
         each.source: [(answer.text, answer.log_probability, next(known)) for answer in each.answers] for each in found
     }
@@ -78,9 +94,8 @@ def rerank(asked: argparse.Namespace) -> None:
     """Prints the scores for each share."""
     pairs = read_pairs(asked.pairs)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    models, judges = (Translator.load_ensemble(each) for each in (asked.models, asked.backward or asked.others))
-    judged = reversed_symbols if asked.backward else str
-    known = candidates(models, judges, sources, asked.n_best, judged)
+    models, judges = Translator.load_ensemble(asked.models), judges_of(asked.others, asked.backward)
+    known = candidates(models, judges, sources, asked.n_best)
     for share in asked.share:
         values = score(sources, [chosen(known[source], share) for source in sources], references, symbols=True).values
         print(f"share {share:g}  " + "  ".join(f"{name} {value:.2f}" for name, value in values.items()))
