@@ -7,12 +7,13 @@ can be repeated.
 r-drop       every batch goes twice through the model, with other dropout, and the two shall agree (Liang et al. 2021)
 quiet-start  the last product of every attention and feed-forward network begins as 0: so do all residual branches of a
              Transformer (as in Zhang, Dauphin and Ma 2019, Fixup)
+old-neighbours  with --from and tokenizer.neighbours: the neighbours are those of the model alone, no new pair is one
 """
 
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from importlib import import_module
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,10 +58,16 @@ def quiet(model: Model, source_vocabulary: int, target_vocabulary: int) -> Encod
     return built
 
 
-# What is replaced, and by what: the package's modules import it from there, which none of them has done yet.
-TRIES: dict[str, tuple[ModuleType, str, object]] = {
-    "r-drop": (loss, "Loss", RDrop),
-    "quiet-start": (models, "build", quiet),
+def none(pairs: object) -> tuple[()]:
+    """Of the pairs those that shall be neighbours."""
+    return ()
+
+
+# What is replaced where, and by what: the modules that use it import it from there later, or it is their own.
+TRIES: dict[str, tuple[str, str, object]] = {
+    "r-drop": ("regard.training.loss", "Loss", RDrop),
+    "quiet-start": ("regard.models", "build", quiet),
+    "old-neighbours": ("regard.trainer.job", "_to_be_read", none),
 }
 
 
@@ -69,7 +76,8 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] not in TRIES:
         raise SystemExit(f"wanted one of {', '.join(TRIES)}, and then what `regard` shall do")
     name, *sys.argv[1:] = arguments
-    setattr(*TRIES[name])
+    module, replaced, by = TRIES[name]
+    setattr(import_module(module), replaced, by)
     regard.main()
 
 

@@ -73,6 +73,25 @@ def test_a_quiet_start_is_that_of_embeddings_and_last_norm(tries: ModuleType) ->
     torch.testing.assert_close(model(batch().source, batch().previous), same)
 
 
+def test_a_model_that_is_gone_on_with_keeps_its_neighbours_alone(tmp_path: Path) -> None:
+    words = ["scald", "scale", "scalp", "scaled", "scabs", "scared"]
+    for name, pairs in {"old": words[:3], "new": words}.items():
+        lines = "".join(f"{word}\t{' '.join(word)}\n" for word in pairs)
+        (tmp_path / f"{name}.tsv").write_text(lines, encoding="utf-8")
+    sizes = ["model.layers=1", "model.size=8", "model.heads=1", "model.inner=8", "data.hold_out=0.3"]
+    settings = [word for size in [*sizes, "training.steps=1"] for word in ("--set", size)]
+    command = [sys.executable, BENCHMARKS / "tries.py", "old-neighbours", "train"]
+    plain = [sys.executable, "-m", "regard", "train"]
+    first, after = tmp_path / "first", tmp_path / "after"
+    for begin, file, more in (
+        (plain, "old.tsv", [*settings, "--set", "tokenizer.neighbours=true", "--out", first]),
+        (command, "new.tsv", ["--from", first, "--set", "training.steps=1", "--out", after]),
+    ):
+        subprocess.run([*begin, tmp_path / file, *more], check=True, capture_output=True)
+    known, kept = ((folder / "tokenizer" / "neighbours.jsonl").read_text("utf-8") for folder in (first, after))
+    assert known == kept != ""
+
+
 @pytest.mark.parametrize(("name", "said"), [("r-drop", "{'RDrop'} {'build'}"), ("quiet-start", "{'Loss'} {'quiet'}")])
 def test_training_and_what_looks_ahead_have_what_is_tried(name: str, said: str) -> None:
     code = SOON.format(folder=str(BENCHMARKS), name=name)
@@ -82,5 +101,5 @@ def test_training_and_what_looks_ahead_have_what_is_tried(name: str, said: str) 
 
 @pytest.mark.parametrize("arguments", [[], ["train", "x.tsv"]])
 def test_who_names_nothing_is_told_what_there_is(tries: ModuleType, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match="wanted one of r-drop, quiet-start"):
+    with pytest.raises(SystemExit, match="wanted one of r-drop, quiet-start, old-neighbours"):
         tries.main(arguments)
