@@ -267,6 +267,22 @@ def test_a_slip_by_many_lines(lost):
     assert abs((slip(left, right) or 0) - 700) <= 5
 
 
+def spelled(rng: random.Random, count: int, turn: int) -> tuple[Texts, Texts]:
+    """Words and the same in other letters, of which a few are silent; read from the end if `turn` is -1."""
+    left = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(3, 12))) for _ in range(count)]
+    other = str.maketrans("abcdefghijklmnop", "абвгдежзиклмнопр")
+    return left, ["".join(x for x in word if rng.random() < 0.95)[::turn].translate(other) for word in left]
+
+
+def test_pairs_of_another_kind_at_the_end_are_no_slip():
+    rng = random.Random(0)
+    left, right = spelled(rng, 8000, turn=1)
+    left_end, right_end = spelled(rng, 700, turn=-1)
+    assert slip(left + left_end, right + right_end) is None
+    rng.shuffle(right_end)
+    assert abs((slip(left + left_end, right + right_end) or 0) - 8000) <= 5
+
+
 def test_too_few_lines_say_nothing():
     left, right = parallel(random.Random(1), 20)
     assert slip(left, right[1:]) is None

@@ -85,6 +85,11 @@ class Evidence:
             total = map(add, total, part)
         return chain(repeat(0.0, low - start), map(max, total, repeat(FLOOR)), repeat(0.0, stop - high))
 
+    def of_lengths(self, start: int) -> float:
+        """The evidence of lengths alone that the source lines from there on go with the target lines beside them."""
+        left, right, table = self._codes[0]
+        return sum(map(table.__getitem__, map(add, left[start:], right[start:])))
+
     def _keep(self, left: array[int], right: array[int], size: int, table: list[float]) -> None:
         self._codes.append((array("I", map(mul, left, repeat(size))), right, table))
 
