@@ -13,7 +13,7 @@ A line for each share of the way from the end.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rerank import MARK, N_BEST, SHARES, Candidate, from_the_end, tell
@@ -43,11 +43,9 @@ def from_the_beginning(marked: str) -> str:
     return " ".join(reversed(marked.split()[1:]))
 
 
-def both_ways(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Each pair, and after it the same from the end."""
-    for source, target in pairs:
-        yield source, target
-        yield source, from_the_end(target)
+def both_ways(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs, and after them the same from the end."""
+    return [*pairs, *((source, from_the_end(target)) for source, target in pairs)]
 
 
 def candidates(model: Translator, sources: Iterable[str], n_best: int) -> dict[str, list[Candidate]]:

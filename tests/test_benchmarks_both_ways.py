@@ -68,9 +68,10 @@ def test_from_the_command_line(
     known = both_ways.candidates(model, WORDS, 4)
     chosen = {word: max(answers, key=lambda each: each[1] + each[2])[0] for word, answers in known.items()}
     word, best = next((word, text) for word, text in chosen.items() if text)
-    pairs.write_text(f"{word}\t{best}\n", encoding="utf-8")
+    pairs.write_text("one\tA B\ntwo\tC\n", encoding="utf-8")
     both_ways.main([str(pairs), "--write", str(written)])
-    assert written.read_text("utf-8") == f"{word}\t{best}\n{word}\t{both_ways.from_the_end(best)}\n"
+    assert written.read_text("utf-8") == "one\tA B\ntwo\tC\none\t< B A\ntwo\t< C\n"
+    pairs.write_text(f"{word}\t{best}\n", encoding="utf-8")
     command = [str(pairs), str(saved(tmp_path / "model", model)), "--n-best", "4", "--share", "0.5"]
     both_ways.main(command)
     assert capsys.readouterr().out.startswith("share 0.5  per 0.00  wer 0.00")

@@ -283,6 +283,16 @@ def test_pairs_of_another_kind_at_the_end_are_no_slip():
     assert abs((slip(left + left_end, right + right_end) or 0) - 8000) <= 5
 
 
+def test_a_slip_in_verse_whose_lines_have_lengths_in_turn():
+    rng = random.Random(0)
+    left, right = spelled(rng, 6000, turn=1)
+    place = {length: [i for i, word in enumerate(left) if len(word) == length] for length in range(3, 13)}
+    order = [i for row in zip(*place.values(), strict=False) for i in row]
+    left, right = [left[i] for i in order], [right[i] for i in order]
+    del right[4000:4010]  # lengths go together again, letters do not
+    assert 4000 <= (slip(left, right) or 0) <= 4200
+
+
 def test_too_few_lines_say_nothing():
     left, right = parallel(random.Random(1), 20)
     assert slip(left, right[1:]) is None

@@ -104,17 +104,19 @@ def _highest_rise(shifted: Iterable[float], unshifted: Iterable[float]) -> tuple
 def _lost(evidence: Evidence, unshifted: array[float]) -> Drift | None:
     """A slip by more than FARTHEST lines: from some place to the end of the file the pairs speak against themselves.
 
-    Not where their lengths do go together: then they are pairs of another kind, such as a second language, whose first
-    and last characters go together in other ways than most of the corpus taught.
+    Not where no shift explains them and their lengths do go together: then they are pairs of another kind, such as a
+    second language, whose first and last characters go together in other ways than most of the corpus taught.
     """
     total, lowest, start = 0.0, 0.0, evidence.count
     for index in range(evidence.count - 1, -1, -1):
         total += unshifted[index]
         if total < lowest:
             lowest, start = total, index
-    if lowest > -3 * _limit(evidence.count) or evidence.of_lengths(start) > _limit(evidence.count):
+    if lowest > -3 * _limit(evidence.count):
         return None
     stop = min(evidence.count, start + 500)
     support = {shift: sum(evidence.at(shift, start, stop)) for shift in range(-FAR, FAR + 1)}
     shift = max(support, key=support.__getitem__)
-    return Drift(start, shift if support[shift] > _limit(evidence.count) else None)
+    if support[shift] > _limit(evidence.count):
+        return Drift(start, shift)
+    return None if evidence.of_lengths(start) > _limit(evidence.count) else Drift(start, None)

@@ -87,7 +87,7 @@ class Evidence:
 
     def of_lengths(self, start: int) -> float:
         """The evidence of lengths alone that the source lines from there on go with the target lines beside them."""
-        left, right, table = self._codes[0]
+        left, right, table = self._codes[0]  # lengths are kept first, and always
         return sum(map(table.__getitem__, map(add, left[start:], right[start:])))
 
     def _keep(self, left: array[int], right: array[int], size: int, table: list[float]) -> None:
