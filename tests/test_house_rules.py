@@ -13,7 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -88,7 +88,9 @@ class Source:
         return f"src/regard/{self.name}:{getattr(node, 'lineno', 1)}: {fault}"
 
 
+@cache
 def sources() -> list[Source]:
+    """All files; each is read and parsed once."""
     return [Source(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")]
 
 
@@ -319,7 +321,8 @@ def test_half_of_all_functions_are_short() -> None:
 def test_what_needs_no_tensor_reaches_no_torch_when_imported() -> None:
     files = sources()
     starts = [file.module for file in files if file.part in TORCH_LATE and not file.module.startswith("regard.cli.")]
-    ways = [found for start in starts if (found := way(start, imports_torch, graph(files)))]
+    edges = graph(files)
+    ways = [found for start in starts if (found := way(start, imports_torch, edges))]
     assert not ways, "\n".join(ways)
 
 
