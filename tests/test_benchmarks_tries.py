@@ -12,7 +12,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+import regard
+from regard import trainer
+from regard.config import merge
+from regard.config.reading import Settings
 from regard.data.tokens import Batch, Tokens
+from regard.trainer import job
 from regard.training.loss import Loss, cross_entropy
 from small import untrained
 
@@ -73,23 +78,28 @@ def test_a_quiet_start_is_that_of_embeddings_and_last_norm(tries: ModuleType) ->
     torch.testing.assert_close(model(batch().source, batch().previous), same)
 
 
-def test_a_model_that_is_gone_on_with_keeps_its_neighbours_alone(tmp_path: Path) -> None:
+def test_a_model_that_is_gone_on_with_keeps_its_neighbours_alone(
+    tries: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(job, "_to_be_read", job._to_be_read)  # what tries puts in its place goes with the test
     words = ["scald", "scale", "scalp", "scaled", "scabs", "scared"]
-    for name, pairs in {"old": words[:3], "new": words}.items():
-        lines = "".join(f"{word}\t{' '.join(word)}\n" for word in pairs)
-        (tmp_path / f"{name}.tsv").write_text(lines, encoding="utf-8")
-    sizes = ["model.layers=1", "model.size=8", "model.heads=1", "model.inner=8", "data.hold_out=0.3"]
-    settings = [word for size in [*sizes, "training.steps=1"] for word in ("--set", size)]
-    command = [sys.executable, BENCHMARKS / "tries.py", "old-neighbours", "train"]
-    plain = [sys.executable, "-m", "regard", "train"]
-    first, after = tmp_path / "first", tmp_path / "after"
-    for begin, file, more in (
-        (plain, "old.tsv", [*settings, "--set", "tokenizer.neighbours=true", "--out", first]),
-        (command, "new.tsv", ["--from", first, "--set", "training.steps=1", "--out", after]),
-    ):
-        subprocess.run([*begin, tmp_path / file, *more], check=True, capture_output=True)
-    known, kept = ((folder / "tokenizer" / "neighbours.jsonl").read_text("utf-8") for folder in (first, after))
-    assert known == kept != ""
+    tiny: Settings = {"model": {"layers": 1, "size": 8, "heads": 1, "inner": 8}, "tokenizer": {"neighbours": True}}
+    going_on: Settings = {"training": {"begin_with": str(tmp_path / "first")}}
+
+    def train(name: str, known: list[str], settings: Settings) -> bytes:
+        path = tmp_path / f"{name}.tsv"
+        path.write_text("".join(f"{word}\t{' '.join(word)}\n" for word in known), encoding="utf-8")
+        once: Settings = {"data": {"pairs": [str(path)], "hold_out": 0.3}, "training": {"steps": 1}}
+        trainer.train(merge(once, settings), tmp_path / name)
+        return (tmp_path / name / "tokenizer" / "neighbours.jsonl").read_bytes()
+
+    first, plain = train("first", words[:3], tiny), train("plain", words, going_on)
+    kept: list[bytes] = []
+    monkeypatch.setattr(regard, "main", lambda: kept.append(train("kept", words, going_on)))
+    tries.main(["old-neighbours", "train"])
+    assert kept == [first] != [plain]
 
 
 @pytest.mark.parametrize(("name", "said"), [("r-drop", "{'RDrop'} {'build'}"), ("quiet-start", "{'Loss'} {'quiet'}")])
